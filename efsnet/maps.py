@@ -1,0 +1,54 @@
+"""The three arrays that travel through the product, each a type of its own so that none is taken for another."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efsnet.errors import ArrayInvalid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbabilityMap:
+    """Probability of each class at each pixel: (classes, rows, columns) float32 in [0, 1], on the network's grid."""
+
+    array: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3 or self.array.shape[0] < 2 or self.array.dtype != np.float32:
+            raise ArrayInvalid(
+                "A probability map is (classes >= 2, rows, columns) float32, "
+                f"got {self.array.shape} {self.array.dtype}."
+            )
+
+    @property
+    def tumour(self) -> NDArray[np.float32]:
+        """Probability that a pixel is of any class but background: (rows, columns) float32 in [0, 1]."""
+        return self.array[1:].sum(axis=0, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """Class number of each pixel, 0 is background: (rows, columns) uint8."""
+
+    array: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 2 or self.array.dtype != np.uint8:
+            raise ArrayInvalid(
+                f"A label map is (rows, columns) uint8, got {self.array.shape} {self.array.dtype}."
+            )
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.array.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.array.shape[1]
+
+    def mask(self, class_number: int) -> NDArray[np.bool_]:
+        """Where the map holds this class: (rows, columns) bool."""
+        return self.array == class_number
