@@ -1,0 +1,1 @@
+"""Makes versions: data sets, training, evaluation, export and publishing. The only user of torch but for the network."""

@@ -1,0 +1,108 @@
+"""Random changes of a batch of training images, on tensors, so that they run where the network runs.
+
+The geometric ones are one affine map for each image, so that pixels are interpolated once.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.configuration import Augmentation
+
+
+class Augmenter:
+    """Applies an `Augmentation`.
+
+    Args:
+        rules: What may happen, and how strongly.
+        generator: Source of all randomness, on the CPU.
+    """
+
+    def __init__(self, rules: Augmentation, generator: torch.Generator) -> None:
+        self.rules = rules
+        self.generator = generator
+
+    def __call__(self, images: Tensor, references: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Changed images and references of a new size.
+
+        Args:
+            images: (batch, 1, rows, columns) float in [0, 1].
+            references: (batch, rows, columns) uint8 class numbers.
+            size: Rows and columns of the answer.
+
+        Returns:
+            (batch, 1, size, size) float in [0, 1] and (batch, size, size) int64.
+        """
+        grid = functional.affine_grid(
+            self._inverse_maps(len(images)), [len(images), 1, size, size], align_corners=False
+        )
+        images = functional.grid_sample(images, grid, padding_mode=self.rules.padding, align_corners=False)
+        # reflected lesions are lesions, but what lies beyond a border of zeros is background
+        references = functional.grid_sample(
+            references.unsqueeze(1).float(), grid, mode="nearest", padding_mode=self.rules.padding, align_corners=False
+        )
+        return self._grey(images), references.squeeze(1).long()
+
+    def _uniform(self, count: int, low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=self.generator) * (high - low) + low
+
+    def _happens(self, count: int, probability: float) -> Tensor:
+        return torch.rand(count, generator=self.generator) < probability
+
+    def _inverse_maps(self, count: int) -> Tensor:
+        """(count, 2, 3) maps from the answer's coordinates, -1 to 1 along columns and rows, to the image's."""
+        rules = self.rules
+        angle = torch.deg2rad(self._uniform(count, -rules.rotation, rules.rotation))
+        zoom = self._uniform(count, math.log(rules.zoom[0]), math.log(rules.zoom[1])).exp()
+        stretch = self._uniform(count, -math.log(rules.aspect), math.log(rules.aspect)).div(2).exp()
+        mirror_columns = 1 - 2 * self._happens(count, rules.flip_columns).float()
+        mirror_rows = 1 - 2 * self._happens(count, rules.flip_rows).float()
+        shift = torch.stack([self._uniform(count, -2 * rules.shift, 2 * rules.shift) for _ in range(2)], dim=1)
+        crop = self._happens(count, rules.crop)
+        corner = torch.stack([self._uniform(count, -0.5, 0.5) for _ in range(2)], dim=1)
+        zoom = torch.where(crop, 2 * zoom, zoom)
+        shift = torch.where(crop[:, None], shift + corner, shift)
+        cosine, sine = angle.cos(), angle.sin()
+        first = torch.stack([cosine * mirror_columns / (zoom * stretch), -sine * mirror_rows / (zoom * stretch)], dim=1)
+        second = torch.stack([sine * mirror_columns * stretch / zoom, cosine * mirror_rows * stretch / zoom], dim=1)
+        return torch.cat([torch.stack([first, second], dim=1), shift[:, :, None]], dim=2)
+
+    def _grey(self, images: Tensor) -> Tensor:
+        rules, count = self.rules, len(images)
+
+        def factors(low: float, high: float) -> Tensor:
+            return self._uniform(count, low, high).view(-1, 1, 1, 1)
+
+        if rules.blur > 0:
+            images = self._blurred(images)
+        if rules.gamma != (1.0, 1.0):
+            low, high = (math.log(bound) for bound in rules.gamma)
+            images = images.clamp_min(1e-6) ** factors(low, high).exp()
+        if rules.contrast > 0:
+            mean = images.mean(dim=(1, 2, 3), keepdim=True)
+            images = mean + (images - mean) * factors(1 - rules.contrast, 1 + rules.contrast)
+        if rules.brightness > 0:
+            images = images * factors(1 - rules.brightness, 1 + rules.brightness)
+        if rules.speckle > 0:
+            images = images * (1 + factors(0, rules.speckle) * self._normal(images))
+        if rules.noise > 0:
+            images = images + factors(0, rules.noise) * self._normal(images)
+        return images.clamp(0, 1)
+
+    def _normal(self, images: Tensor) -> Tensor:
+        return torch.randn(images.shape, generator=self.generator)
+
+    def _blurred(self, images: Tensor) -> Tensor:
+        """Each image convolved with its own Gaussian, a batch as the channels of one depthwise convolution."""
+        count, _, rows, columns = images.shape
+        deviation = self._uniform(count, 0, self.rules.blur) * rows / 256 + 1e-3
+        radius = max(1, math.ceil(2.5 * self.rules.blur * rows / 256))
+        offsets = torch.arange(-radius, radius + 1)
+        kernel = torch.exp(-0.5 * (offsets / deviation[:, None]) ** 2)
+        kernel = kernel / kernel.sum(dim=1, keepdim=True)
+        stacked = functional.pad(images.view(1, count, rows, columns), [radius] * 4, mode="reflect")
+        stacked = functional.conv2d(stacked, kernel.view(count, 1, 1, -1), groups=count)
+        stacked = functional.conv2d(stacked, kernel.view(count, 1, -1, 1), groups=count)
+        return stacked.view(count, 1, rows, columns)

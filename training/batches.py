@@ -1,0 +1,144 @@
+"""Images in memory, and the batch of each step as a function of the seed and the step alone.
+
+Nothing is carried from step to step, so a run that is resumed at a step sees what it would have seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from efsnet.preprocessing import to_input
+from efsnet.specification import InputSpecification
+from training.augmentation import Augmenter
+from training.configuration import Configuration
+from training.datasets.records import CLASS_NUMBERS, Record
+
+VALIDATION_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Images of one size in memory.
+
+    Args:
+        images: (n, 1, rows, columns) uint8.
+        references: (n, rows, columns) uint8 class numbers.
+        kinds: (n,) int64 class number of each image as a whole.
+    """
+
+    images: Tensor
+    references: Tensor
+    kinds: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def read_samples(records: Sequence[Record], specification: InputSpecification) -> Samples:
+    """Reads records through the product's own preprocessing; references are resized to the nearest pixel."""
+    size = (specification.columns, specification.rows)
+    images, references = [], []
+    for record in records:
+        images.append(to_input(record.read_image(), specification))
+        reference = PillowImage.fromarray(record.read_reference())
+        references.append(np.asarray(reference.resize(size, PillowImage.Resampling.NEAREST)))
+    return Samples(
+        images=torch.from_numpy(np.stack(images)),
+        references=torch.from_numpy(np.stack(references)),
+        kinds=torch.tensor([CLASS_NUMBERS[record.kind] for record in records]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one of several processes has to do of a batch: `rank` counts from 0."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+class Parts(lightning.LightningDataModule):
+    """Training and validation samples as Lightning asks for them, epoch by epoch.
+
+    Args:
+        configuration: The recipe.
+        train: Samples of the training part, at the source size.
+        validation: Samples of the validation part, at the source size.
+    """
+
+    def __init__(self, configuration: Configuration, train: Samples, validation: Samples) -> None:
+        super().__init__()
+        self.configuration = configuration
+        self.train = train
+        self.validation = validation
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches up to the next whole epoch.
+
+        The steps taken decide which, not Lightning's count of epochs: it calls an epoch whose checkpoint it is
+        resumed from unfinished, and asks for one batch more of it.
+        """
+        trainer = cast(lightning.Trainer, self.trainer)
+        length = self.configuration.steps_per_epoch
+        steps = range(trainer.global_step, (trainer.global_step // length + 1) * length)
+        share = Share(trainer.global_rank, trainer.world_size)
+        return DataLoader(Batches(self.train, self.configuration, steps, share), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """The validation part at the size of the current phase."""
+        size = self.configuration.phase_at(cast(lightning.Trainer, self.trainer).global_step).size
+        images = functional.interpolate(self.validation.images.float() / 255, (size, size), mode="area")
+        references = functional.interpolate(self.validation.references.unsqueeze(1), (size, size)).squeeze(1)
+        return DataLoader(TensorDataset(images, references), batch_size=VALIDATION_BATCH)
+
+
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented batches, one an item, of a range of steps: (batch, 1, size, size) float and (batch, size, size) int64.
+
+    Args:
+        samples: What is drawn from.
+        configuration: The recipe.
+        steps: Which steps, counted from 0 over the whole run.
+        share: Which part of each batch.
+    """
+
+    def __init__(self, samples: Samples, configuration: Configuration, steps: range, share: Share) -> None:
+        self.samples = samples
+        self.configuration = configuration
+        self.steps = steps
+        self.share = share
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        step = self.steps[index]
+        phase = self.configuration.phase_at(step)
+        generator = step_generator(self.configuration.seed, step, self.share.rank)
+        drawn = self._draw(phase.batch // self.share.processes, generator)
+        images = self.samples.images[drawn].float() / 255
+        return Augmenter(self.configuration.augmentation, generator)(images, self.samples.references[drawn], phase.size)
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Indices of `count` samples, with replacement, each kind by its share."""
+        shares = self.configuration.sampling
+        weights = torch.ones(len(self.samples))
+        if shares is not None:
+            for kind, number in CLASS_NUMBERS.items():
+                of_kind = self.samples.kinds == number
+                weights[of_kind] = getattr(shares, kind) / max(int(of_kind.sum()), 1)
+        return torch.multinomial(weights, count, replacement=True, generator=generator)
+
+
+def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
+    """Randomness of one step in one process, independent of all other steps."""
+    state = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -1,0 +1,180 @@
+"""What a training run does, as data: one TOML file a recipe, in `configurations/`, checked when it is read."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from efsnet.specification import Fraction, Side
+from training.errors import ConfigurationInvalid
+
+SHIPPED = Path(__file__).with_name("configurations")
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Range = tuple[float, float]
+
+
+class Part(BaseModel):
+    """Base of the parts of a configuration: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Phase(Part):
+    """A stretch of training at one image size."""
+
+    size: Side
+    """Rows and columns of the images that the network sees."""
+    batch: Annotated[int, Field(ge=1)]
+    """Images of one step over all devices."""
+    steps: Annotated[int, Field(ge=1)]
+
+
+class Sampling(Part):
+    """Share of each kind of image in a batch on average; None draws every image equally often."""
+
+    normal: Fraction
+    benign: Fraction
+    malignant: Fraction
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Self:
+        if abs(self.normal + self.benign + self.malignant - 1) > 1e-6:
+            raise ValueError("the shares of normal, benign and malignant images add up to 1")
+        return self
+
+
+class Augmentation(Part):
+    """Random changes of a training image; lengths are shares of its side, angles degrees."""
+
+    crop: Fraction = 0.0
+    """Probability that a random quarter of the image is seen at full resolution, in place of the whole."""
+    rotation: NotNegative = 0.0
+    """Largest angle to either side."""
+    zoom: Range = (1.0, 1.0)
+    """Factors of size, drawn on a logarithmic scale."""
+    aspect: Positive = 1.0
+    """Largest factor of stretching of one side against the other."""
+    shift: NotNegative = 0.0
+    flip_columns: Fraction = 0.0
+    """Probability of left for right."""
+    flip_rows: Fraction = 0.0
+    """Probability of top for bottom."""
+    padding: Literal["reflection", "zeros"] = "reflection"
+    """What is seen beyond the image's border."""
+    brightness: NotNegative = 0.0
+    """Grey values are multiplied by 1 - brightness to 1 + brightness."""
+    contrast: NotNegative = 0.0
+    """Their distances from the image's mean are multiplied by 1 - contrast to 1 + contrast."""
+    gamma: Range = (1.0, 1.0)
+    noise: NotNegative = 0.0
+    """Largest standard deviation of added noise; grey values are 0 to 1."""
+    speckle: NotNegative = 0.0
+    """Largest standard deviation of noise that multiplies the image."""
+    blur: NotNegative = 0.0
+    """Largest standard deviation of a Gaussian, in pixels at 256 rows."""
+
+
+class Loss(Part):
+    """Weighted cross-entropy, and Dice terms and a term for normal images by their weights."""
+
+    class_weights: tuple[Positive, ...]
+    """Of background, benign and malignant in the cross-entropy."""
+    lesion_dice: NotNegative = 0.0
+    """Dice loss of benign and malignant taken together, image by image."""
+    class_dice: NotNegative = 0.0
+    """Dice loss of benign and malignant apart, over the batch."""
+    normal_images: NotNegative = 0.0
+    """Mean tumour probability of the likeliest hundredth of the pixels of normal images."""
+
+
+class Optimiser(Part):
+    """Optimiser and the course of its learning rate."""
+
+    name: Literal["adam", "adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative = 0.0
+    """Not of normalisation layers, PReLU slopes and biases."""
+    schedule: Literal["cosine", "polynomial"]
+    schedule_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps after which the rate would be at its end; all steps of the run by default."""
+    power: Positive = 0.9
+    """Of the polynomial schedule."""
+    final_share: Fraction = 0.0
+    """Rate at the end of the cosine schedule, as a share of the highest one."""
+    warm_up: Fraction = 0.0
+    """Share of the steps in which the rate rises from zero."""
+    clip_norm: Positive | None = None
+    """Largest norm of the gradient."""
+
+
+class Configuration(Part):
+    """A recipe."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    seed: Annotated[int, Field(ge=0)]
+    source: Side
+    """Rows and columns to which images are resized before augmentation, and of the exported network's input
+    unless `input` says otherwise."""
+    input: Side | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    sampling: Sampling | None = None
+    augmentation: Augmentation
+    loss: Loss
+    optimiser: Optimiser
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of the exponential moving average of the weights; None trains without one."""
+    choose: Literal["last", "lowest_validation_loss"]
+    """Which weights the run ends with."""
+    bfloat16: bool = False
+    """Mixed precision in training."""
+    steps_per_epoch: Annotated[int, Field(ge=1)] = 100
+    """Steps between two checkpoints; the state is resumable at each."""
+
+    epochs_per_validation: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _phases_are_whole_epochs(self) -> Self:
+        for phase in self.phases:
+            if phase.steps % self.steps_per_epoch:
+                raise ValueError(f"the steps of a phase are a multiple of steps_per_epoch, {self.steps_per_epoch}")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def input_size(self) -> int:
+        """Rows and columns of the exported network's input."""
+        return self.input or self.source
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase of a step, counted from 0."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.phases[-1]
+
+
+def read_configuration(name: str) -> Configuration:
+    """A shipped configuration by name, or one of the user's by path.
+
+    Raises:
+        ConfigurationInvalid: there is none, or it says something that cannot be.
+    """
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+    path = shipped.get(name, Path(name))
+    try:
+        return Configuration.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"No configuration {name!r}: name one of {', '.join(shipped)}, or a TOML file."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise ConfigurationInvalid(f"{path}: {error}") from error

@@ -1,0 +1,107 @@
+"""Splits by scene: the five folds of BUSI, made once and never redrawn, and the parts of one fold.
+
+Scenes, not images, are drawn, class by class, so that no scene is on both sides and each fold has its share of
+each class. Scenes whose images contradict each other in class belong to no fold. BUSI names no patients: two
+scenes may be of one woman, so grouping by scene is necessary, and not sufficient.
+"""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from training.datasets.records import CLASS_NUMBERS, Record
+
+FOLDS = Path(__file__).with_name("busi_folds.csv")
+FOLD_COUNT = 5
+FOLD_SEED = 20240704
+VALIDATION_PARTS = 10
+"""One in this many training scenes is for choosing thresholds and temperature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The records of one fold.
+
+    Args:
+        train: What the weights are fitted to; every image of its scenes.
+        validation: What thresholds and temperature are chosen on, one image a scene.
+        test: What figures are reported on and nothing is chosen on, one image a scene.
+        left_out: Contradictory images, in no part.
+    """
+
+    train: tuple[Record, ...]
+    validation: tuple[Record, ...]
+    test: tuple[Record, ...]
+    left_out: tuple[Record, ...]
+
+    def as_csv(self) -> str:
+        """One line an image: part, file, scene."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["part", "file", "scene"])
+        for part in ("train", "validation", "test", "left_out"):
+            table.writerows([part, record.name, record.scene] for record in getattr(self, part))
+        return text.getvalue()
+
+
+def draw_folds(records: Iterable[Record], count: int, seed: int) -> dict[str, int]:
+    """Fold number (from 0) of each scene that contradicts itself in nothing, stratified by class.
+
+    The scenes of each class are shuffled and dealt out in turn, each class going on where the last one
+    stopped, so that neither classes nor folds differ by more than one scene.
+    """
+    scenes: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if not record.contradictory:
+            scenes[record.kind].add(record.scene)
+    random = np.random.default_rng(seed)
+    dealt = [scene for kind in CLASS_NUMBERS for scene in random.permutation(sorted(scenes[kind])).tolist()]
+    return {scene: position % count for position, scene in enumerate(dealt)}
+
+
+def folds_as_csv(records: Sequence[Record]) -> str:
+    """The text of `busi_folds.csv` for all of BUSI."""
+    lines = [f"{scene},{fold}" for scene, fold in sorted(draw_folds(records, FOLD_COUNT, FOLD_SEED).items())]
+    return "\n".join(["scene,fold", *lines, ""])
+
+
+@cache
+def busi_folds() -> Mapping[str, int]:
+    """Fold number (0 to 4) of each scene of BUSI."""
+    with FOLDS.open(newline="", encoding="utf-8") as table:
+        return {row["scene"]: int(row["fold"]) for row in csv.DictReader(table)}
+
+
+def split(records: Sequence[Record], fold: int, folds: Mapping[str, int] | None = None) -> Split:
+    """The parts of one fold.
+
+    Args:
+        records: All records of a data set.
+        fold: The fold that is the test part.
+        folds: Fold of each scene; BUSI's own by default. A scene that it does not know is used for training.
+    """
+    folds = busi_folds() if folds is None else folds
+    certain = [record for record in records if not record.contradictory]
+    test = [record for record in certain if folds.get(record.scene) == fold]
+    rest = [record for record in certain if folds.get(record.scene) != fold]
+    validation_part = draw_folds(rest, VALIDATION_PARTS, FOLD_SEED + 1 + fold)
+    return Split(
+        train=tuple(record for record in rest if validation_part[record.scene] != 0),
+        validation=one_a_scene(record for record in rest if validation_part[record.scene] == 0),
+        test=one_a_scene(test),
+        left_out=tuple(record for record in records if record.contradictory),
+    )
+
+
+def one_a_scene(records: Iterable[Record]) -> tuple[Record, ...]:
+    """The first record of each scene, the ones without burned-in marks or objections before the others."""
+    chosen: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: len(record.remarks)):
+        chosen.setdefault(record.scene, record)
+    return tuple(sorted(chosen.values(), key=lambda record: record.name))

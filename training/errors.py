@@ -1,0 +1,31 @@
+"""Everything the package raises.
+
+* TrainingError
+  - DatasetInvalid: a data set on disk, with every problem found
+  - ConfigurationInvalid: a training configuration
+  - RunUnusable: a run folder that cannot be started, resumed or published
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class TrainingError(Exception):
+    """Base of all errors of this package."""
+
+
+class DatasetInvalid(TrainingError):
+    """The data set on disk cannot be used; `problems` lists every reason."""
+
+    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{folder} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+class ConfigurationInvalid(TrainingError):
+    """A training configuration that cannot be."""
+
+
+class RunUnusable(TrainingError):
+    """A run folder that cannot be started, resumed or published."""

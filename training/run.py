@@ -1,0 +1,267 @@
+"""A training run and its folder.
+
+    RUN/configuration.json   the recipe, as it was checked
+        split.csv            part, file and scene of each image
+        environment.json     code commit, versions, digest of the data, device; where the weights started from
+        checkpoints/         resumable states; the newest two, and the best where the recipe chooses it
+        logs/                metrics.csv of each start, and TensorBoard's events
+        weights.safetensors  the final weights, present once the run is finished
+
+Evaluation adds `operating_point.json` and `metrics.json` (see `training.evaluation`).
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from efsnet.network import EFSNet
+from efsnet.specification import InputSpecification
+from training.batches import Parts, Samples, read_samples
+from training.configuration import Configuration
+from training.datasets.folds import Split
+from training.datasets.records import Record
+from training.errors import RunUnusable
+from training.learner import Learner
+
+NORMALISATION_BATCHES = 100
+"""Batches from which the statistics of batch normalisation are taken anew, for the final weights."""
+
+NORMALISATION_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a run computes on.
+
+    Args:
+        accelerator: `auto`, `cpu` or `gpu`.
+        devices: Processes, each with a GPU of its own or an equal part of the cores.
+        compiled: Whether to compile the network first.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    compiled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where the parts of a run lie."""
+
+    path: Path
+
+    @property
+    def configuration_file(self) -> Path:
+        return self.path / "configuration.json"
+
+    @property
+    def split_file(self) -> Path:
+        return self.path / "split.csv"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def weights_file(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    def configuration(self) -> Configuration:
+        """The recipe of the run.
+
+        Raises:
+            RunUnusable: the folder holds no run.
+        """
+        try:
+            return Configuration.model_validate_json(self.configuration_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunUnusable(f"{self.path} is no training run: {self.configuration_file.name}: {error}") from error
+
+    def network(self) -> EFSNet:
+        """The trained network.
+
+        Raises:
+            RunUnusable: the run is not finished, or its weights are not this network's.
+        """
+        configuration = self.configuration()
+        if not self.weights_file.exists():
+            raise RunUnusable(f"{self.path} is not finished: go on with `train --resume`.")
+        network = EFSNet(dropout=configuration.dropout)
+        try:
+            network.load_state_dict(load_file(self.weights_file))
+        except Exception as error:
+            raise RunUnusable(f"{self.weights_file}: {error}") from error
+        return network.eval()
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest state that can be read; a file cut off while it was written is passed over."""
+        newest_first = sorted(self.checkpoints.glob("step=*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+        return next((path for path in newest_first if _readable(path)), None)
+
+
+def train(folder: RunFolder, configuration: Configuration, split: Split, machine: Machine, start: EFSNet | None) -> None:
+    """Trains from the beginning, or goes on from the newest checkpoint in the folder.
+
+    Args:
+        folder: Of the run; holds all that is written.
+        configuration: The recipe.
+        split: Its training part fits the weights, its validation part is watched.
+        machine: What to compute on.
+        start: Weights to start from, random ones if None.
+    """
+    lightning.seed_everything(configuration.seed, verbose=False)
+    specification = source_specification(configuration)
+    train_part, validation_part = (read_samples(part, specification) for part in (split.train, split.validation))
+    network = start or EFSNet(dropout=configuration.dropout)
+    learner = Learner(network, configuration, compiled=machine.compiled)
+    checkpoint = folder.newest_checkpoint()
+    chosen = ModelCheckpoint(folder.checkpoints, "lowest", monitor="validation/loss")
+    trainer = _trainer(folder, configuration, machine, [chosen] if configuration.choose != "last" else [])
+    trainer.fit(learner, Parts(configuration, train_part, validation_part), ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        if configuration.choose == "lowest_validation_loss":
+            learner.load_state_dict(torch.load(chosen.best_model_path, weights_only=True)["state_dict"])
+        else:
+            _renew_normalisation(learner.network, configuration, train_part)
+        _write_weights(learner.network, folder.weights_file)
+
+
+def describe(folder: RunFolder, configuration: Configuration, split: Split, start: str | None) -> None:
+    """Writes what the run is, before it starts."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.configuration_file.write_text(configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    folder.split_file.write_text(split.as_csv(), encoding="utf-8")
+    environment = {
+        "code_commit": code_commit(),
+        "started_from": start,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("torch", "pytorch-lightning", "monai", "numpy", "pillow")},
+        "images": {
+            part: {"count": len(records), "sha256": digest_of(records)}
+            for part, records in (("train", split.train), ("validation", split.validation), ("test", split.test))
+        },
+    }
+    folder.environment_file.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+
+
+def source_specification(configuration: Configuration) -> InputSpecification:
+    """How images are read for training: the product's preprocessing at the source size."""
+    return InputSpecification(
+        rows=configuration.source,
+        columns=configuration.source,
+        resize="stretch",
+        filter="bilinear",
+        value_range=(0.0, 1.0),
+    )
+
+
+def digest_of(records: Iterable[Record]) -> str:
+    """SHA-256 over the names and bytes of all images and masks, in order of name: 64 hex digits."""
+    total = hashlib.sha256()
+    for record in sorted(records, key=lambda record: record.name):
+        for path in (record.image, *record.masks):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            total.update(f"{content}  {record.kind}/{path.name}\n".encode())
+    return total.hexdigest()
+
+
+def code_commit() -> str:
+    """Commit of this checkout, with `+changes` behind it if files differ, or `unknown` outside of one."""
+    root = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + ("+changes" if changes.returncode else "")
+
+
+def _trainer(
+    folder: RunFolder, configuration: Configuration, machine: Machine, more: list[Callback]
+) -> lightning.Trainer:
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, torch.get_num_threads() // machine.devices))
+    callbacks: list[Callback] = [
+        ModelCheckpoint(folder.checkpoints, "{step}", monitor="step", mode="max", save_top_k=2, save_on_train_epoch_end=True),
+        *more,
+    ]
+    if configuration.average_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=configuration.average_decay))
+    if sys.stderr.isatty():
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    starts = len(list(folder.logs.glob("start_*"))) if folder.logs.is_dir() else 0
+    return lightning.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        strategy="ddp" if machine.devices > 1 else "auto",
+        max_steps=configuration.steps,
+        gradient_clip_val=configuration.optimiser.clip_norm,
+        callbacks=callbacks,
+        logger=[
+            CSVLogger(folder.path, name="logs", version=f"start_{starts}", flush_logs_every_n_steps=50),
+            TensorBoardLogger(folder.path, name="logs", version="tensorboard"),
+        ],
+        check_val_every_n_epoch=configuration.epochs_per_validation,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+    )
+
+
+def _renew_normalisation(network: EFSNet, configuration: Configuration, samples: Samples) -> None:
+    """Takes the statistics of batch normalisation from whole, unchanged training images at the final size."""
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(configuration.seed))
+    size = configuration.input_size
+
+    def batches() -> Iterator[Tensor]:
+        for indices in islice(order.split(NORMALISATION_BATCH), NORMALISATION_BATCHES):
+            images = samples.images[indices].float() / 255
+            yield torch.nn.functional.interpolate(images, (size, size), mode="area")
+
+    still = EFSNet(dropout=0.0)  # dropped channels would make the variances larger than they are in use
+    still.load_state_dict(network.state_dict())
+    update_bn(batches(), still)
+    network.load_state_dict(still.state_dict())
+    network.eval()
+
+
+@rank_zero_only
+def _write_weights(network: EFSNet, path: Path) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, unfinished)
+    unfinished.replace(path)
+
+
+def _readable(checkpoint: Path) -> bool:
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:  # whatever a cut-off file makes the unpickler raise, the file is of no use
+        return False
+    return True
