@@ -17,7 +17,14 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    STRIPOFFSETS,
+    TILEOFFSETS,
+    ImageFileDirectory_v2,
+    TiffImageFile,
+)
 
 from efsnet.errors import (
     ArrayInvalid,
@@ -37,6 +44,9 @@ MAX_SIDE = 65_535
 MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten scans, and each costs a pass over the whole picture however few bytes it has."""
 
+MAX_TIFF_STRIPS = 65_535
+"""A strip of a TIFF holds a row at least; millions of tiny ones cost hundreds of bytes of memory each to list."""
+
 SMALL_SIDE = 128
 """Images with fewer rows or columns are magnified so much that the network sees little but blur."""
 
@@ -49,22 +59,14 @@ COLOUR_DIFFERENCE = 24
 COLOUR_SHARE = 0.001
 """Share of coloured pixels from which an image counts as coloured."""
 
-_Opener = Callable[[io.BytesIO], ImageFile]
-
-# Not PIL.Image.open: it warns of large images by a limit of its own, and hides why a damaged file was refused.
-_OPENERS: dict[bytes, _Opener] = {
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"\xff\xd8\xff": JpegImageFile,
-    b"BM": BmpImageFile,
-    b"II*\0": TiffImageFile,
-    b"MM\0*": TiffImageFile,
-    b"II+\0": TiffImageFile,
-    b"MM\0+": TiffImageFile,
-}
+# What Pillow calls the layouts of pixels that are taken.
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B"}
 
 # (offset, signature, name) of what people also send; the rest is no image.
 _OTHERS = (
     (0, b"GIF8", "GIF"),
+    (0, b"II+\0", "BigTIFF"),
+    (0, b"MM\0+", "BigTIFF"),
     (0, b"8BPS", "Photoshop"),
     (0, b"%PDF", "PDF"),
     (0, b"<?xml", "SVG or other XML"),
@@ -176,7 +178,33 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
     return Image(grey, spacing, (*findings, *_pixel_findings(grey)))
 
 
-def _opener(data: bytes) -> _Opener:
+def _open_jpeg(stream: io.BytesIO) -> ImageFile:
+    if stream.getvalue().count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise ImageUndecodable(f"it has more than {MAX_JPEG_SCANS} scans")
+    return JpegImageFile(stream)
+
+
+def _open_tiff(stream: io.BytesIO) -> ImageFile:
+    directory = ImageFileDirectory_v2(stream.read(8))
+    stream.seek(directory.next)
+    directory.load(stream)
+    if max(len(directory.get(tag, ())) for tag in (STRIPOFFSETS, TILEOFFSETS)) > MAX_TIFF_STRIPS:
+        raise ImageUndecodable(f"it has more than {MAX_TIFF_STRIPS} strips")
+    stream.seek(0)
+    return TiffImageFile(stream)
+
+
+# Not PIL.Image.open: it warns of large images by a limit of its own, and hides why a damaged file was refused.
+_OPENERS: dict[bytes, Callable[[io.BytesIO], ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": _open_jpeg,
+    b"BM": BmpImageFile,
+    b"II*\0": _open_tiff,
+    b"MM\0*": _open_tiff,
+}
+
+
+def _opener(data: bytes) -> Callable[[io.BytesIO], ImageFile]:
     for signature, opener in _OPENERS.items():
         if data.startswith(signature):
             return opener
@@ -194,8 +222,8 @@ def _check_header(file: ImageFile, max_pixels: int) -> None:
         )
     if getattr(file, "is_animated", False):
         raise ImageHasSeveralFrames("The file holds several pictures: send the one to segment.")
-    if file.mode in ("I", "F", "LAB"):
-        raise ImageFormatUnsupported("Pixels must be whole numbers of at most 16 bits, grey or RGB.")
+    if file.mode not in _MODES:
+        raise ImageFormatUnsupported(f"Pixels are taken as grey, colour or palette of 8 or 16 bits, not {file.mode}.")
 
 
 def _grey(file: ImageFile) -> tuple[NDArray[np.uint8], list[str]]:
@@ -204,7 +232,8 @@ def _grey(file: ImageFile) -> tuple[NDArray[np.uint8], list[str]]:
     if file.mode in ("1", "L") and not file.has_transparency_data:
         return np.asarray(file.convert("L")), []
     findings: list[str] = []
-    colours = file.convert("RGBA" if file.has_transparency_data else "RGB")
+    mode = "RGBA" if file.has_transparency_data else "RGB"
+    colours = file if file.mode == mode else file.convert(mode)
     grey = colours.convert("L")
     if _is_coloured(colours):
         findings.append(Finding.COLOUR)
@@ -226,8 +255,10 @@ def _high_byte(file: ImageFile) -> NDArray[np.uint8]:
 
 
 def _is_coloured(colours: PIL.Image.Image) -> bool:
-    # A quarter of the size: faster, and it evens out the colour noise of JPEG.
-    red, green, blue = np.moveaxis(np.asarray(colours.reduce(4)), 2, 0)[:3].astype(np.int16)
+    sample = colours.resize((-(-colours.width // 4), -(-colours.height // 4)), PIL.Image.Resampling.NEAREST)
+    if sample.mode == "RGBA":
+        sample = sample.convert("RGBa")  # premultiplied: a colour that cannot be seen does not count
+    red, green, blue = np.moveaxis(np.asarray(sample), 2, 0)[:3].astype(np.int16)
     coloured = (abs(red - green) >= COLOUR_DIFFERENCE) | (abs(blue - green) >= COLOUR_DIFFERENCE)
     return bool(coloured.mean() >= COLOUR_SHARE)
 

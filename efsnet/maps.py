@@ -24,7 +24,8 @@ class ProbabilityMap:
     @property
     def tumour(self) -> NDArray[np.float32]:
         """Probability that a pixel is of any class but background: (rows, columns) float32 in [0, 1]."""
-        return self.array[1:].sum(axis=0, dtype=np.float32)
+        tumour: NDArray[np.float32] = self.array[1:].sum(axis=0)
+        return tumour
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,20 +36,19 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         if self.array.ndim != 2 or self.array.dtype != np.uint8:
-            raise ArrayInvalid(
-                f"A label map is (rows, columns) uint8, got {self.array.shape} {self.array.dtype}."
-            )
+            raise ArrayInvalid(f"A label map is (rows, columns) uint8, got {self.array.shape} {self.array.dtype}.")
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return self.array.shape[0]
+        return len(self.array)
 
     @property
     def columns(self) -> int:
         """Number of columns."""
-        return self.array.shape[1]
+        return int(self.array.shape[1])
 
     def mask(self, class_number: int) -> NDArray[np.bool_]:
         """Where the map holds this class: (rows, columns) bool."""
-        return self.array == class_number
+        mask: NDArray[np.bool_] = self.array == class_number
+        return mask
