@@ -1,0 +1,166 @@
+"""The only module that touches the disk: guarded reads, and writes that are durable, exclusive and all or nothing."""
+
+import errno
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from model_store.errors import FileUnexpected, StoreUnusable
+
+TEMPORARY = ".tmp-"
+"""Readers skip what begins so."""
+
+STALE_AFTER_S = 3600.0
+"""A temporary folder untouched for so long has lost its maker; if not, the maker's last rename fails, and no more."""
+
+_NOT_A_FILE = {errno.ELOOP, errno.EISDIR, errno.ENXIO}
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the operating system refuses, as an error of the store."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnusable(f"{error.filename or 'The store'}: {error.strerror or error}.") from error
+
+
+@translated()
+def entries(folder: Path) -> tuple[os.DirEntry[str], ...]:
+    """What is in a folder, by name; nothing where there is no folder."""
+    try:
+        with os.scandir(folder) as found:
+            return tuple(sorted(found, key=lambda entry: entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+
+
+@translated()
+def read(path: Path, at_most: int) -> bytes | None:
+    """The first `at_most` + 1 bytes of a regular file, or None where there is nothing.
+
+    A link is not followed, a pipe does not block, and a file that has grown costs no memory.
+
+    Raises:
+        FileUnexpected: It is not a regular file.
+        StoreUnusable: It cannot be read.
+    """
+    try:
+        with open(path, "rb", opener=_unfollowed) as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                return file.read(min(status.st_size, at_most) + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno not in _NOT_A_FILE:
+            raise
+    raise FileUnexpected(f"{path} is not a regular file.")
+
+
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _read_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o444)
+
+
+@contextmanager
+def temporary(parent: Path) -> Iterator[Path]:
+    """A folder to make something in, under the parent, so that one rename or link can put it in place."""
+    with translated():
+        make_folder(parent)
+        _clear_stale(parent)
+        folder = parent / f"{TEMPORARY}{uuid4().hex}"
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # gone already if it was renamed
+
+
+@translated()
+def make_folder(folder: Path) -> None:
+    """The folder with its parents, durably."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+@translated()
+def write(path: Path, content: bytes) -> None:
+    """A new file that nobody may write to, on the disk when this returns."""
+    with open(path, "xb", opener=_read_only) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    sync(path.parent)
+
+
+@translated()
+def remove(path: Path) -> None:
+    """Takes a file away."""
+    path.unlink()
+
+
+@translated()
+def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """New files by their paths relative to the folder."""
+    for relative, content in contents.items():
+        make_folder((folder / relative).parent)
+        write(folder / relative, content)
+
+
+@translated()
+def move_exclusively(folder: Path, target: Path) -> bool:
+    """Whether the folder was renamed to the target: not if something is there."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        raise
+    sync(target.parent)
+    return True
+
+
+@translated()
+def create_exclusively(path: Path, content: bytes) -> bool:
+    """Whether the file was made, in one piece: not if something is there."""
+    with temporary(path.parent) as folder:
+        whole = folder / path.name
+        write(whole, content)
+        try:
+            path.hardlink_to(whole)
+        except FileExistsError:
+            return False
+    sync(path.parent)
+    return True
+
+
+@translated()
+def sync(folder: Path) -> None:
+    """The folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clear_stale(parent: Path) -> None:
+    """Takes a stale folder away by a rename before emptying it, so that nobody can put it in place half emptied."""
+    for entry in entries(parent):
+        with suppress(FileNotFoundError):  # another process clears it too
+            if entry.name.startswith(TEMPORARY) and time.time() - entry.stat().st_mtime > STALE_AFTER_S:
+                doomed = parent / f"{TEMPORARY}{uuid4().hex}"
+                Path(entry.path).rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)

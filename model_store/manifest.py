@@ -1,0 +1,209 @@
+"""What a version says of itself: `manifest.json`, by which all other files of a version are known."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from efsnet.specification import Specification
+from model_store.digest import Digest, DigestText
+from model_store.errors import ManifestInvalid, SchemaUnknown
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+MANIFEST_MAX_BYTES = 1_000_000
+
+NAME_PATTERN = "^[a-z][a-z0-9_-]{0,63}$"
+"""Models and aliases: safe as a folder and in a URL, and never taken for a number or a digest."""
+
+_PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._ ()-]*[A-Za-z0-9_)])?")
+_LABEL_MAP = ".label_map.png"
+
+Value = TypeVar("Value")
+
+
+def _plain_path(text: str) -> str:
+    """A path inside the version's folder, on any file system, that can be written in one way only."""
+    if len(text) > 200 or not all(_PATH_PART.fullmatch(part) for part in text.split("/")):
+        raise ValueError("a file is named by a relative path of letters, digits, '.', '_', '-' and '/'")
+    if text == MANIFEST:
+        raise ValueError("a manifest cannot hold its own digest")
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError("moments are given in UTC")
+    return moment
+
+
+def _sorted(mapping: Mapping[str, Value]) -> Mapping[str, Value]:
+    return dict(sorted(mapping.items()))
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Number = Annotated[int, Field(ge=1, le=999_999_999)]
+Words = Annotated[str, Field(min_length=1, max_length=10_000)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+FilePath = Annotated[str, AfterValidator(_plain_path)]
+
+
+class Part(BaseModel):
+    """Base of a manifest and its parts: immutable, every number finite, and no unknown key is let through."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Network(Part):
+    """The arguments from which the network is built, and what came of them."""
+
+    name: Words
+    in_channels: Annotated[int, Field(ge=1)]
+    classes: Annotated[int, Field(ge=2)]
+    parameters: Annotated[int, Field(ge=1)]
+    """Trainable numbers of the network, before anything is folded for inference."""
+
+
+class Metric(Part):
+    """A figure of the evaluation."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+    """95 % confidence interval, from low to high."""
+
+    @model_validator(mode="after")
+    def _from_low_to_high(self) -> Self:
+        if self.interval and self.interval[0] > self.interval[1]:
+            raise ValueError("an interval goes from low to high")
+        return self
+
+
+class TrainingData(Part):
+    """A data set that the version learnt from."""
+
+    name: Words
+    images: Annotated[int, Field(ge=1)]
+    digest: DigestText
+    """Of the data set's content, as the training defines it."""
+
+
+class FileDigest(Part):
+    """One published file."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Draft(Part):
+    """The authored part of a manifest: what a version's maker says of it."""
+
+    network: Network
+    specification: Specification
+    temperature: Annotated[float, Field(gt=0)]
+    """What the logits are divided by before the softmax; part of the published graph."""
+    metrics: Annotated[Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Metric], AfterValidator(_sorted)]
+    """The evaluation in short, by name; `lesion_dice` is the one that lists show."""
+    training_data: tuple[TrainingData, ...]
+    code_commit: Words
+    intended_use: Words
+    licence: Words
+
+    @model_validator(mode="after")
+    def _network_gives_the_specified_classes(self) -> Self:
+        if self.network.classes != len(self.specification.classes):
+            raise ValueError("the network and the specification differ in the number of classes")
+        return self
+
+
+class Manifest(Draft):
+    """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest."""
+
+    schema_version: Literal[1]
+    name: Name
+    version: Number
+    created_at: Moment
+    files: Annotated[Mapping[FilePath, FileDigest], AfterValidator(_sorted)]
+
+    @model_validator(mode="after")
+    def _files_make_a_version(self) -> Self:
+        if MODEL not in self.files:
+            raise ValueError(f"a version has a {MODEL}")
+        if not self.references:
+            raise ValueError("a version has reference images, by which it is tested when loaded")
+        for stem in self.references:
+            if not {f"{stem}.png", f"{stem}{_LABEL_MAP}"} <= self.files.keys():
+                raise ValueError("each reference/STEM.png has its reference/STEM.label_map.png")
+        folders = {str(parent).lower() for path in self.files for parent in PurePosixPath(path).parents}
+        paths = {path.lower() for path in self.files}
+        if len(paths) < len(self.files) or paths & folders:
+            raise ValueError("two files would be at the same place, on some file systems at least")
+        return self
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Paths of the reference images without `.png`; the label map of each is `….label_map.png`."""
+        pictures = [path for path in self.files if path.startswith("reference/") and path.endswith(".png")]
+        return tuple(sorted({path.removesuffix(_LABEL_MAP).removesuffix(".png") for path in pictures}))
+
+    @classmethod
+    def made(cls, draft: Draft, *, name: str, version: int, created_at: datetime, files: Mapping[str, bytes]) -> Self:
+        """The manifest of a draft that is being published.
+
+        Raises:
+            ManifestInvalid: These cannot make a version together.
+        """
+        identity = {"schema_version": SCHEMA_VERSION, "name": name, "version": version, "created_at": created_at}
+        digests = {
+            path: FileDigest(sha256=Digest.of(content).hex, bytes=len(content)) for path, content in files.items()
+        }
+        try:
+            manifest = cls.model_validate({**identity, **dict(draft), "files": digests})
+        except ValidationError as error:
+            raise ManifestInvalid(f"This cannot be published: {explained(error)}.") from error
+        return cls.parse(str(manifest))  # what could not be read back is not published
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """The manifest that this text writes.
+
+        Raises:
+            SchemaUnknown: A newer release wrote it.
+            ManifestInvalid: It is none.
+        """
+        if len(text) > MANIFEST_MAX_BYTES:
+            raise ManifestInvalid(f"A manifest has at most {MANIFEST_MAX_BYTES} bytes.")
+        try:
+            schema = _Schema.model_validate_json(text).schema_version
+            if schema > SCHEMA_VERSION:
+                raise SchemaUnknown(
+                    f"The manifest has schema version {schema}; this release reads up to {SCHEMA_VERSION}: upgrade."
+                )
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ManifestInvalid(f"The manifest is invalid: {explained(error)}.") from error
+
+    def __str__(self) -> str:
+        content = self.model_dump(mode="json")
+        first = ("schema_version", "name", "version", "created_at")
+        return json.dumps({**{key: content[key] for key in first}, **content}, indent=2, ensure_ascii=False) + "\n"
+
+
+class _Schema(BaseModel):
+    """The one key that every schema has."""
+
+    schema_version: int
+
+
+def explained(error: ValidationError) -> str:
+    """What pydantic found, in one line and without the input."""
+    found = [
+        (".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, "))
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    return "; ".join(f"{place}: {message}" if place else message for place, message in found[:3]) + more

@@ -1,0 +1,120 @@
+"""Who made an alias name a version, when and why: numbered records, each chained to the one before, never changed."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from model_store import files
+from model_store.digest import Digest, DigestText
+from model_store.errors import ChainBroken
+from model_store.manifest import Moment, Name, Number, Part, explained
+
+RECORD_MAX_BYTES = 50_000
+_FILE_NAME = re.compile(r"([0-9]{6})\.json")
+
+Remark = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class Decision(Part):
+    """That an alias shall name a version."""
+
+    action: Literal["promote", "rollback"]
+    alias: Name
+    version: Number
+    digest: DigestText
+    """Of the version."""
+    by: Remark
+    why: Remark
+
+
+class Promotion(Decision):
+    """A decision on the record. `Promotion.parse(str(p)) == p` for every promotion."""
+
+    number: Annotated[int, Field(ge=1, le=999_999)]
+    at: Moment
+    previous: DigestText | None
+    """Of the record before this one; none in the first."""
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """The promotion that this text writes.
+
+        Raises:
+            ChainBroken: It is none.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ChainBroken(f"No promotion record: {explained(error)}.") from error
+
+    def __str__(self) -> str:
+        return self.model_dump_json(indent=2) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionLog:
+    """The records of one model."""
+
+    folder: Path
+
+    def read(self) -> tuple[Promotion, ...]:
+        """All records, oldest first.
+
+        Raises:
+            ChainBroken: A record is missing or was changed.
+        """
+        return tuple(self._verified())
+
+    def append(self, seen: Sequence[Promotion], decision: Decision) -> Promotion | None:
+        """The decision as the record after those seen, or None if somebody else wrote one meanwhile."""
+        promotion = Promotion(
+            **dict(decision),
+            number=len(seen) + 1,
+            at=datetime.now(UTC).replace(microsecond=0),
+            previous=Digest.of(self._content(len(seen))) if seen else None,
+        )
+        written = files.create_exclusively(self._path(promotion.number), str(promotion).encode())
+        return promotion if written else None
+
+    def _verified(self) -> Iterator[Promotion]:
+        # Only the newest number is taken from the listing: one made during additions may lack an older one.
+        listed = [_FILE_NAME.fullmatch(entry.name) for entry in files.entries(self.folder)]
+        newest = max((int(match[1]) for match in listed if match), default=0)
+        previous = None
+        for number in range(1, newest + 1):
+            content = self._content(number)
+            promotion = Promotion.parse(content)
+            if promotion.number != number or promotion.previous != previous:
+                raise ChainBroken(f"{self._path(number)} does not follow from the record before it.")
+            previous = Digest.of(content)
+            yield promotion
+
+    def _content(self, number: int) -> bytes:
+        path = self._path(number)
+        content = files.read(path, RECORD_MAX_BYTES)
+        if content is None:
+            raise ChainBroken(f"{path} is missing.")
+        return content
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"
+
+
+def standing(promotions: Sequence[Promotion], alias: str) -> list[Promotion]:
+    """Promotions of an alias that no rollback has undone, oldest first: it names the version of the last.
+
+    A rollback undoes one promotion, a second rollback the one before; a promotion after them starts from there.
+    """
+    left: list[Promotion] = []
+    for promotion in promotions:
+        if promotion.alias == alias:
+            if promotion.action == "rollback":
+                del left[-1:]
+            if not left or left[-1].version != promotion.version:
+                left.append(promotion)
+    return left

@@ -1,0 +1,237 @@
+"""A folder of models: `root/NAME/versions/NUMBER/`, `root/NAME/promotions/NUMBER.json`."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import EllipsisType
+from typing import Literal
+
+from pydantic import ValidationError
+
+from model_store import files
+from model_store.errors import (
+    AliasUnknown,
+    DigestMismatch,
+    IntegrityError,
+    ManifestInvalid,
+    ModelUnknown,
+    NothingToRollBack,
+    PromotionConflict,
+    PromotionInvalid,
+    VersionUnknown,
+)
+from model_store.manifest import MANIFEST, NAME_PATTERN, Draft, Manifest, explained
+from model_store.promotions import Decision, Promotion, PromotionLog, standing
+from model_store.version import Version
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStore:
+    """All that is published under a root, which need not exist before the first version is published."""
+
+    root: Path
+
+    def names(self) -> tuple[str, ...]:
+        """Models that have a version."""
+        found = (entry.name for entry in files.entries(self.root) if re.fullmatch(NAME_PATTERN, entry.name))
+        return tuple(name for name in found if self.numbers(name))
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Numbers of a model's versions, damaged ones included, ascending."""
+        found = (entry for entry in files.entries(self._versions(name)) if entry.is_dir(follow_symlinks=False))
+        return tuple(sorted(int(entry.name) for entry in found if _NUMBER.fullmatch(entry.name)))
+
+    def versions(self, name: str) -> tuple[Version, ...]:
+        """A model's versions, ascending, but for those with a damaged manifest: `version` says what is wrong with them.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            ChainBroken: A promotion record is missing or was changed.
+        """
+        return tuple(self._undamaged(name, self.promotions(name)))
+
+    def version(self, name: str, reference: str) -> Version:
+        """The version that a number ("3"), an alias ("production") or a digest ("sha256:…", in full) names.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            VersionUnknown: It has no such version.
+            AliasUnknown: It has no such alias.
+            ManifestInvalid: The version's manifest is none.
+            IntegrityError: The version's manifest, or a promotion record, is not what was published.
+        """
+        promotions = self.promotions(name)
+        if _NUMBER.fullmatch(reference):
+            return self._version(name, int(reference), promotions)
+        if re.fullmatch(NAME_PATTERN, reference):
+            if not (left := standing(promotions, reference)):
+                raise AliasUnknown(f"{name} has no alias {reference!r}.")
+            return self._version(name, left[-1].version, promotions)
+        for version in self._undamaged(name, promotions):
+            if str(version.digest) == reference:
+                return version
+        raise VersionUnknown(
+            f"{name} has no version of this digest."
+            if reference.startswith("sha256:")
+            else "A version is named by its number, an alias, or sha256: and its digest in full."
+        )
+
+    def publish(self, name: str, draft: Draft, contents: Mapping[str, bytes]) -> Version:
+        """A new version under the next free number: whole from when it is seen, and never changed again.
+
+        Args:
+            name: Of the model, old or new.
+            draft: What its maker says of it.
+            contents: Its files by their paths.
+
+        Raises:
+            ManifestInvalid: The draft and the files do not make a version.
+            StoreUnusable: The store cannot be written to.
+        """
+        manifest = Manifest.made(
+            draft,
+            name=name,
+            version=self._next_number(name),
+            created_at=datetime.now(UTC).replace(microsecond=0),
+            files=contents,
+        )
+        with files.temporary(self._versions(name)) as folder:
+            files.write_all(folder, {**contents, MANIFEST: str(manifest).encode()})
+            while not files.move_exclusively(folder, target := self._versions(name) / str(manifest.version)):
+                manifest = manifest.model_copy(update={"version": self._next_number(name)})
+                files.remove(folder / MANIFEST)
+                files.write(folder / MANIFEST, str(manifest).encode())
+        return Version.at(target)
+
+    def promotions(self, name: str) -> tuple[Promotion, ...]:
+        """A model's promotion records, oldest first.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            ChainBroken: A record is missing or was changed.
+        """
+        if not self.numbers(name):
+            raise ModelUnknown(f"The store has no model {name!r}.")
+        return self._log(name).read()
+
+    def aliases(self, name: str) -> Mapping[str, int]:
+        """The number of the version that each alias names.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            ChainBroken: A record is missing or was changed.
+        """
+        return {promotion.alias: promotion.version for promotion in self.promotions(name)}
+
+    def promote(  # noqa: PLR0913 (who, when and why: a promotion has so many facts)
+        self,
+        name: str,
+        alias: str,
+        version: int,
+        *,
+        by: str,
+        why: str,
+        expected_current: int | EllipsisType | None = ...,
+    ) -> Promotion:
+        """Makes an alias name a version, on the record. A damaged version is not promoted.
+
+        Args:
+            name: Of the model.
+            alias: Such as "production".
+            version: Number of the version.
+            by: Who decided it.
+            why: For what reason.
+            expected_current: What the alias names until now, None for nothing; `...` if that does not matter.
+
+        Raises:
+            PromotionConflict: The alias names something else than expected.
+            PromotionInvalid: The alias is malformed, or `by` or `why` is empty.
+            VersionUnknown: There is no such version.
+            IntegrityError: The version or a promotion record is damaged.
+        """
+
+        def chosen(promotions: Sequence[Promotion]) -> int:
+            left = standing(promotions, alias)
+            current = left[-1].version if left else None
+            if expected_current is not ... and expected_current != current:
+                raise PromotionConflict(f"{alias} names {current or 'nothing'}, not {expected_current or 'nothing'}.")
+            return version
+
+        return self._decide(name, chosen, action="promote", alias=alias, by=by, why=why)
+
+    def rollback(self, name: str, alias: str, *, by: str, why: str) -> Promotion:
+        """Undoes the newest promotion of an alias that is not undone yet, on the record.
+
+        A second rollback undoes the promotion before it, and so on; what was rolled back from never comes back
+        but by a promotion.
+
+        Raises:
+            NothingToRollBack: No promotion of the alias is left to undo.
+            PromotionInvalid: `by` or `why` is empty.
+            VersionUnknown: The version to go back to is gone.
+            IntegrityError: The version to go back to, or a promotion record, is damaged.
+        """
+
+        def chosen(promotions: Sequence[Promotion]) -> int:
+            left = standing(promotions, alias)
+            if len(left) < 2:
+                raise NothingToRollBack(f"{alias} of {name} has named no version before this one.")
+            return left[-2].version
+
+        return self._decide(name, chosen, action="rollback", alias=alias, by=by, why=why)
+
+    def _decide(
+        self,
+        name: str,
+        choose: Callable[[Sequence[Promotion]], int],
+        *,
+        action: Literal["promote", "rollback"],
+        **remarks: str,
+    ) -> Promotion:
+        while True:
+            seen = self.promotions(name)
+            version = self._version(name, choose(seen), seen)
+            version.contents()
+            try:
+                decision = Decision.model_validate(
+                    {"action": action, "version": version.number, "digest": version.digest, **remarks}
+                )
+            except ValidationError as error:
+                raise PromotionInvalid(f"This is no promotion: {explained(error)}.") from error
+            if promotion := self._log(name).append(seen, decision):
+                return promotion
+
+    def _version(self, name: str, number: int, promotions: Sequence[Promotion]) -> Version:
+        if number not in self.numbers(name):
+            raise VersionUnknown(f"{name} has no version {number}.")
+        version = Version.at(self._versions(name) / str(number))
+        if any(promotion.version == number and promotion.digest != version.digest for promotion in promotions):
+            raise DigestMismatch(f"{version}: {MANIFEST} is not what was promoted.")
+        return version
+
+    def _undamaged(self, name: str, promotions: Sequence[Promotion]) -> Iterator[Version]:
+        for number in self.numbers(name):
+            try:
+                yield self._version(name, number, promotions)
+            except (IntegrityError, ManifestInvalid):
+                continue
+
+    def _next_number(self, name: str) -> int:
+        """Beyond all that is or was there: files in the way count too, and versions that only records remember."""
+        taken = [int(entry.name) for entry in files.entries(self._versions(name)) if _NUMBER.fullmatch(entry.name)]
+        return max([0, *taken, *(promotion.version for promotion in self._log(name).read())]) + 1
+
+    def _log(self, name: str) -> PromotionLog:
+        return PromotionLog(self._model(name) / "promotions")
+
+    def _versions(self, name: str) -> Path:
+        return self._model(name) / "versions"
+
+    def _model(self, name: str) -> Path:
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise ModelUnknown("A model's name is a letter, then letters, digits, '-' and '_', all in lower case.")
+        return self.root / name

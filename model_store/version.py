@@ -1,0 +1,100 @@
+"""One published version, and whether it still is what was published."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from model_store import files
+from model_store.digest import Digest
+from model_store.errors import DigestMismatch, FileMissing, FileUnexpected, IntegrityError, ManifestInvalid
+from model_store.manifest import MANIFEST, MANIFEST_MAX_BYTES, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version whose manifest was read; of its other files nothing is believed before it is checked."""
+
+    name: str
+    number: int
+    digest: Digest
+    """Of the bytes of `manifest.json`, which hold the digests of all other files."""
+    path: Path
+    manifest: Manifest
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.number}"
+
+    @classmethod
+    def at(cls, path: Path) -> "Version":
+        """The version in this folder, `…/NAME/versions/NUMBER`.
+
+        Raises:
+            FileMissing: There is no manifest.
+            ManifestInvalid: It is no manifest, or another version's.
+        """
+        name, number = path.parent.parent.name, int(path.name)
+        content = files.read(path / MANIFEST, MANIFEST_MAX_BYTES)
+        if content is None:
+            raise FileMissing(f"{name} {number}: {MANIFEST} is missing.")
+        try:
+            manifest = Manifest.parse(content)
+        except ManifestInvalid as error:
+            raise type(error)(f"{name} {number}: {error}") from error
+        if (manifest.name, manifest.version) != (name, number):
+            raise ManifestInvalid(f"{name} {number}: the folder holds {manifest.name} {manifest.version}.")
+        return cls(name, number, Digest.of(content), path, manifest)
+
+    def read(self, relative: str) -> bytes:
+        """A file's content, as it was published.
+
+        Raises:
+            FileMissing: It is gone, or the version never had it.
+            FileUnexpected: Something else than a file is in its place.
+            DigestMismatch: Its content was changed.
+        """
+        if relative == MANIFEST:
+            digest, size = self.digest, MANIFEST_MAX_BYTES
+        elif relative in self.manifest.files:
+            published = self.manifest.files[relative]
+            digest, size = Digest("sha256", published.sha256), published.bytes
+        else:
+            raise FileMissing(f"{self} was published without {relative!r}.")
+        content = files.read(self.path / relative, size)
+        if content is None:
+            raise FileMissing(f"{self}: {relative} is missing.")
+        if Digest.of(content) != digest:
+            raise DigestMismatch(f"{self}: {relative} is not what was published.")
+        return content
+
+    def contents(self) -> Mapping[str, bytes]:
+        """Every file's content by its path, the manifest's too, each read once: what was checked is what is given.
+
+        Raises:
+            IntegrityError: The first damage that is found.
+        """
+        for damage in self._unexpected():
+            raise damage
+        return {relative: self.read(relative) for relative in self._published()}
+
+    def damage(self) -> tuple[IntegrityError, ...]:
+        """All that differs from what was published."""
+        found: list[IntegrityError] = list(self._unexpected())
+        for relative in self._published():
+            try:
+                self.read(relative)
+            except IntegrityError as error:
+                found.append(error)
+        return tuple(found)
+
+    def _published(self) -> tuple[str, ...]:
+        return MANIFEST, *self.manifest.files
+
+    def _unexpected(self) -> Iterator[FileUnexpected]:
+        published = set(self._published())
+        folders = {str(parent) for path in published for parent in PurePosixPath(path).parents}
+        for folder in sorted(folders):
+            for entry in files.entries(self.path / folder):
+                relative = str(PurePosixPath(folder, entry.name))
+                known_folder = relative in folders and entry.is_dir(follow_symlinks=False)
+                if relative not in published and not known_folder:
+                    yield FileUnexpected(f"{self}: {relative!r} was not published with it.")
