@@ -1,40 +1,13 @@
 """The product as people start it: a service of its own process, reached through a port."""
 
-import os
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def clean_environment(**variables: str) -> dict[str, str]:
-    """The environment without the settings of whoever runs the tests, and with these variables."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("EFSNET_")} | variables
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    """Returns once the service answers 200 on /readyz; fails when its process ends first or time runs out."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx2.get(f"{url}/readyz").is_success:
-                return
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.2)
-    pytest.fail(f"The service at {url} did not become ready; exit status {process.poll()}.")
+from tests.end_to_end.processes import clean_environment, free_port, wait_until_ready
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tests.end_to_end.conftest import clean_environment, free_port
+from tests.end_to_end.processes import clean_environment, free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
@@ -57,10 +57,17 @@ class Stack:
         """Runs Python code in the service's container."""
         return self.compose("exec", "-T", "service", "python", "-c", code, check=False)
 
-    def prometheus(self, path: str, **query: str) -> Any:  # noqa: ANN401 - Prometheus' JSON has many shapes
+    def prometheus(self, path: str, **query: str) -> Any:
         """The data of one answer of Prometheus' API."""
         answer = httpx2.get(f"http://127.0.0.1:{self.prometheus_port}/api/v1/{path}", params=query)
         return answer.raise_for_status().json()["data"]
+
+
+def engine_runs() -> bool:
+    """Whether Docker is installed and its engine answers."""
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
