@@ -47,7 +47,9 @@ class ClassSpecification(Specified):
     colour: tuple[Channel8, Channel8, Channel8]
     """sRGB colour of the class in palette PNGs and overlays."""
     concept: CodedConcept | None = None
-    """What the class is in DICOM; none for background."""
+    """What the class is in DICOM, its Segmented Property Type; none for background."""
+    modifier: CodedConcept | None = None
+    """Its Segmented Property Type Modifier, as benign or malignant."""
 
 
 class PostProcessing(Specified):

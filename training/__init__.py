@@ -1,1 +1,1 @@
-"""Makes versions: data sets, training, evaluation, export and publishing. The only user of torch but for the network."""
+"""Makes versions: data sets, training, evaluation, export and publishing. Beside the network, the only user of torch."""

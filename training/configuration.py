@@ -116,9 +116,9 @@ class Configuration(Part):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     seed: Annotated[int, Field(ge=0)]
     source: Side
-    """Rows and columns to which images are resized before augmentation, and of the exported network's input
-    unless `input` says otherwise."""
+    """Rows and columns to which images are resized before augmentation."""
     input: Side | None = None
+    """Rows and columns of the exported network's input; those of the source by default."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     sampling: Sampling | None = None

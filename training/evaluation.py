@@ -83,7 +83,9 @@ def predict(predictor: Predictor, specification: Specification, records: Iterabl
 
 
 def choose(validation: Predicted) -> OperatingPoint:
-    """Temperature by likelihood, then threshold and minimum area by mean Dice with an empty answer to a normal image as 1.
+    """Temperature by likelihood, then threshold and minimum area by mean Dice.
+
+    A normal image without a lesion counts as 1, with one as 0.
 
     Args:
         validation: Predictions of an uncalibrated network (temperature 1).

@@ -15,6 +15,7 @@ from training.batches import step_generator
 from training.configuration import Configuration, Optimiser
 from training.losses import SegmentationLoss
 
+
 class Learner(lightning.LightningModule):
     """Fits a network by a configuration.
 

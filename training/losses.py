@@ -11,7 +11,7 @@ LIKELIEST_SHARE = 0.01
 """Share of a normal image's pixels, the ones of highest tumour probability, that its term is the mean of."""
 
 SMOOTHING_SHARE = 50 / 256**2
-"""Share of an image's pixels added to both sides of a Dice ratio, so that a small lesion's Dice is not all or nothing."""
+"""Share of an image's pixels added to both sides of a Dice ratio, so that small lesions are not all or nothing."""
 
 
 class SegmentationLoss(nn.Module):

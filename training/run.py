@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytorch_lightning as lightning
 import torch
@@ -31,13 +32,13 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from efsnet.network import EFSNet
-from efsnet.specification import InputSpecification
 from training.batches import Parts, Samples, read_samples
 from training.configuration import Configuration
 from training.datasets.folds import Split
 from training.datasets.records import Record
 from training.errors import RunUnusable
 from training.learner import Learner
+from training.specification import input_specification
 
 NORMALISATION_BATCHES = 100
 """Batches from which the statistics of batch normalisation are taken anew, for the final weights."""
@@ -123,7 +124,9 @@ class RunFolder:
         return next((path for path in newest_first if _readable(path)), None)
 
 
-def train(folder: RunFolder, configuration: Configuration, split: Split, machine: Machine, start: EFSNet | None) -> None:
+def train(
+    folder: RunFolder, configuration: Configuration, split: Split, machine: Machine, start: EFSNet | None
+) -> None:
     """Trains from the beginning, or goes on from the newest checkpoint in the folder.
 
     Args:
@@ -134,8 +137,8 @@ def train(folder: RunFolder, configuration: Configuration, split: Split, machine
         start: Weights to start from, random ones if None.
     """
     lightning.seed_everything(configuration.seed, verbose=False)
-    specification = source_specification(configuration)
-    train_part, validation_part = (read_samples(part, specification) for part in (split.train, split.validation))
+    source = input_specification(configuration.source)
+    train_part, validation_part = (read_samples(part, source) for part in (split.train, split.validation))
     network = start or EFSNet(dropout=configuration.dropout)
     learner = Learner(network, configuration, compiled=machine.compiled)
     checkpoint = folder.newest_checkpoint()
@@ -168,17 +171,6 @@ def describe(folder: RunFolder, configuration: Configuration, split: Split, star
     folder.environment_file.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
 
 
-def source_specification(configuration: Configuration) -> InputSpecification:
-    """How images are read for training: the product's preprocessing at the source size."""
-    return InputSpecification(
-        rows=configuration.source,
-        columns=configuration.source,
-        resize="stretch",
-        filter="bilinear",
-        value_range=(0.0, 1.0),
-    )
-
-
 def digest_of(records: Iterable[Record]) -> str:
     """SHA-256 over the names and bytes of all images and masks, in order of name: 64 hex digits."""
     total = hashlib.sha256()
@@ -206,7 +198,9 @@ def _trainer(
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // machine.devices))
     callbacks: list[Callback] = [
-        ModelCheckpoint(folder.checkpoints, "{step}", monitor="step", mode="max", save_top_k=2, save_on_train_epoch_end=True),
+        ModelCheckpoint(
+            folder.checkpoints, "{step}", monitor="step", mode="max", save_top_k=2, save_on_train_epoch_end=True
+        ),
         *more,
     ]
     if configuration.average_decay is not None:
@@ -262,6 +256,6 @@ def _write_weights(network: EFSNet, path: Path) -> None:
 def _readable(checkpoint: Path) -> bool:
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception:  # whatever a cut-off file makes the unpickler raise, the file is of no use
+    except (OSError, RuntimeError, EOFError, UnpicklingError):  # a file cut off while it was written
         return False
     return True

@@ -50,7 +50,9 @@ def read_busi(folder: Path) -> tuple[Record, ...]:
     for kind in CLASS_NUMBERS:
         images, masks, unknown = _listed(root / kind)
         problems += unknown
-        problems += [f"{path}: a mask without its image." for stem in masks.keys() - images.keys() for path in masks[stem]]
+        problems += [
+            f"{path}: a mask without its image." for stem in masks.keys() - images.keys() for path in masks[stem]
+        ]
         for stem, image in images.items():
             if stem not in masks:
                 problems.append(f"{image}: its mask {stem}_mask.png is missing.")
@@ -81,7 +83,9 @@ def _listed(folder: Path) -> tuple[dict[str, Path], dict[str, list[Path]], list[
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _FILE_NAME.fullmatch(path.name)
         if match is None or match["kind"] != folder.name:
-            problems.append(f"{path}: not named as BUSI's files are, '{folder.name} (1).png' or '{folder.name} (1)_mask.png'.")
+            problems.append(
+                f"{path}: not named as BUSI's files are, '{folder.name} (1).png' or '{folder.name} (1)_mask.png'."
+            )
         elif match["mask"]:
             masks[match["image"]].append(path)
         else:
@@ -125,7 +129,9 @@ def _pixel_problems(record: Record) -> Iterator[str]:
                     f"its image has {rows} x {columns}."
                 )
     if len(shapes) == 1 + len(record.masks) and (lesion_pixels > 0) != (record.kind != "normal"):
-        yield f"{record.image}: " + ("a normal image with a lesion in its mask." if lesion_pixels else "its mask is empty.")
+        yield f"{record.image}: " + (
+            "a normal image with a lesion in its mask." if lesion_pixels else "its mask is empty."
+        )
 
 
 def _natural_order(record: Record) -> tuple[str, int]:
