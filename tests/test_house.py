@@ -1,0 +1,64 @@
+"""What files at the top of the project say of each other."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+
+
+def project_version(repository: Path) -> str:
+    """The version in pyproject.toml."""
+    return str(tomllib.loads((repository / "pyproject.toml").read_text())["project"]["version"])
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
+def test_images_are_tagged_with_the_version_of_the_project(repository: Path, name: str) -> None:
+    """An upgrade that forgets a tag would start the old image."""
+    tags = re.findall(r"image: efsnet-[a-z-]+:(\S+)", (repository / name).read_text())
+
+    assert [project_version(repository)] * 2 == tags
+
+
+@pytest.mark.parametrize("name", ["grafana/dashboard.json", "prometheus/alerts.yml"])
+def test_every_metric_that_is_drawn_or_watched_exists(repository: Path, tmp_path: Path, name: str) -> None:
+    """A renamed metric would leave a panel empty and an alert silent."""
+    text = (repository / "docker" / name).read_text()
+    used = set(re.findall(r"\b(?:efs|http_server|process)_[a-z_]+", text))
+    described = TestClient(create_app(Settings(store=tmp_path))).get("/metrics").text
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", described, re.MULTILINE))
+    series = set(kinds) | {
+        metric + suffix
+        for metric, kind in kinds.items()
+        if kind == "histogram"
+        for suffix in ("_bucket", "_sum", "_count")
+    }
+
+    assert used
+    assert set() == used - series
+
+
+def test_dashboard_is_json_that_names_its_data_source(repository: Path) -> None:
+    """Each panel asks the data source that is provisioned."""
+    dashboard = json.loads((repository / "docker" / "grafana" / "dashboard.json").read_text())
+
+    assert {"prometheus"} == {panel["datasource"]["uid"] for panel in dashboard["panels"]}
+
+
+def test_every_link_between_documents_leads_somewhere(repository: Path) -> None:
+    """Relative links and pictures of all documents exist."""
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=repository, check=True, capture_output=True, text=True)
+    broken = [
+        f"{document}: {target}"
+        for document in map(Path, listed.stdout.splitlines())
+        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", (repository / document).read_text())
+        if not (repository / document.parent / target).exists()
+    ]
+
+    assert [] == broken
