@@ -111,6 +111,15 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
+def remove_empty(folder: Path) -> None:
+    """Takes away a folder that holds nothing but empty folders, as an interrupted publisher may leave it."""
+    for entry in entries(folder):
+        with suppress(OSError):
+            Path(entry.path).rmdir()
+    with suppress(OSError):
+        folder.rmdir()
+
+
 @translated()
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """New files by their paths relative to the folder."""
@@ -122,6 +131,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
 @translated()
 def move_exclusively(folder: Path, target: Path) -> bool:
     """Whether the folder was renamed to the target: not if something is there."""
+    make_folder(target.parent)
     try:
         folder.rename(target)
     except OSError as error:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from efsnet.specification import Specification
 from model_store.digest import Digest, DigestText
-from model_store.errors import ManifestInvalid, SchemaUnknown
+from model_store.errors import DigestMismatch, ManifestInvalid, SchemaUnknown
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -23,6 +23,7 @@ NAME_PATTERN = "^[a-z][a-z0-9_-]{0,63}$"
 
 _PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._ ()-]*[A-Za-z0-9_)])?")
 _LABEL_MAP = ".label_map.png"
+_SEALED = re.compile(r'\{\n  "seal": "(?P<seal>sha256:[0-9a-f]{64})",\n(?P<content>.*)', re.DOTALL)
 
 Value = TypeVar("Value")
 
@@ -121,7 +122,11 @@ class Draft(Part):
 
 
 class Manifest(Draft):
-    """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest."""
+    """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest.
+
+    The text begins with a seal, the digest of the text without it: a changed byte is found even where nobody noted
+    the version's digest. It guards against accidents; against intent there are promotion records and signatures.
+    """
 
     schema_version: Literal[1]
     name: Name
@@ -162,35 +167,42 @@ class Manifest(Draft):
             path: FileDigest(sha256=Digest.of(content).hex, bytes=len(content)) for path, content in files.items()
         }
         try:
-            manifest = cls.model_validate({**identity, **dict(draft), "files": digests})
+            manifest = cls.model_validate({**dict(draft), **identity, "files": digests})
         except ValidationError as error:
             raise ManifestInvalid(f"This cannot be published: {explained(error)}.") from error
         return cls.parse(str(manifest))  # what could not be read back is not published
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Self:
+    def parse(cls, text: str) -> Self:
         """The manifest that this text writes.
 
         Raises:
+            DigestMismatch: It was changed since it was sealed.
             SchemaUnknown: A newer release wrote it.
             ManifestInvalid: It is none.
         """
         if len(text) > MANIFEST_MAX_BYTES:
             raise ManifestInvalid(f"A manifest has at most {MANIFEST_MAX_BYTES} bytes.")
+        if not (sealed := _SEALED.fullmatch(text)):
+            raise ManifestInvalid("This is no manifest: it does not begin with a seal.")
+        content = "{\n" + sealed["content"]
+        if sealed["seal"] != str(Digest.of(content.encode())):
+            raise DigestMismatch("The manifest was changed after it was published.")
         try:
-            schema = _Schema.model_validate_json(text).schema_version
+            schema = _Schema.model_validate_json(content).schema_version
             if schema > SCHEMA_VERSION:
                 raise SchemaUnknown(
                     f"The manifest has schema version {schema}; this release reads up to {SCHEMA_VERSION}: upgrade."
                 )
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(content)
         except ValidationError as error:
             raise ManifestInvalid(f"The manifest is invalid: {explained(error)}.") from error
 
     def __str__(self) -> str:
         content = self.model_dump(mode="json")
-        first = ("schema_version", "name", "version", "created_at")
-        return json.dumps({**{key: content[key] for key in first}, **content}, indent=2, ensure_ascii=False) + "\n"
+        first = {key: content[key] for key in ("schema_version", "name", "version", "created_at")}
+        text = json.dumps({**first, **content}, indent=2, ensure_ascii=False) + "\n"
+        return f'{{\n  "seal": "{Digest.of(text.encode())}",\n' + text.removeprefix("{\n")
 
 
 class _Schema(BaseModel):

@@ -1,7 +1,7 @@
 """Who made an alias name a version, when and why: numbered records, each chained to the one before, never changed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from model_store.manifest import Moment, Name, Number, Part, explained
 RECORD_MAX_BYTES = 50_000
 _FILE_NAME = re.compile(r"([0-9]{6})\.json")
 
-Remark = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Remark = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+"""One line without control characters, which a terminal would obey."""
 
 
 class Decision(Part):
@@ -68,7 +69,15 @@ class PromotionLog:
         Raises:
             ChainBroken: A record is missing or was changed.
         """
-        return tuple(self._verified())
+        return tuple(promotion for promotion, _ in self._verified())
+
+    def contents(self) -> Mapping[str, bytes]:
+        """All records as they are stored, by file name.
+
+        Raises:
+            ChainBroken: A record is missing or was changed.
+        """
+        return {self._path(promotion.number).name: content for promotion, content in self._verified()}
 
     def append(self, seen: Sequence[Promotion], decision: Decision) -> Promotion | None:
         """The decision as the record after those seen, or None if somebody else wrote one meanwhile."""
@@ -81,7 +90,7 @@ class PromotionLog:
         written = files.create_exclusively(self._path(promotion.number), str(promotion).encode())
         return promotion if written else None
 
-    def _verified(self) -> Iterator[Promotion]:
+    def _verified(self) -> Iterator[tuple[Promotion, bytes]]:
         # Only the newest number is taken from the listing: one made during additions may lack an older one.
         listed = [_FILE_NAME.fullmatch(entry.name) for entry in files.entries(self.folder)]
         newest = max((int(match[1]) for match in listed if match), default=0)
@@ -92,7 +101,7 @@ class PromotionLog:
             if promotion.number != number or promotion.previous != previous:
                 raise ChainBroken(f"{self._path(number)} does not follow from the record before it.")
             previous = Digest.of(content)
-            yield promotion
+            yield promotion, content
 
     def _content(self, number: int) -> bytes:
         path = self._path(number)

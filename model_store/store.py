@@ -99,7 +99,7 @@ class ModelStore:
             created_at=datetime.now(UTC).replace(microsecond=0),
             files=contents,
         )
-        with files.temporary(self._versions(name)) as folder:
+        with files.temporary(self.root) as folder:
             files.write_all(folder, {**contents, MANIFEST: str(manifest).encode()})
             while not files.move_exclusively(folder, target := self._versions(name) / str(manifest.version)):
                 manifest = manifest.model_copy(update={"version": self._next_number(name)})
@@ -116,7 +116,11 @@ class ModelStore:
         """
         if not self.numbers(name):
             raise ModelUnknown(f"The store has no model {name!r}.")
-        return self._log(name).read()
+        return self.log(name).read()
+
+    def log(self, name: str) -> PromotionLog:
+        """The promotion records of a model, which may have none yet."""
+        return PromotionLog(self._model(name) / "promotions")
 
     def aliases(self, name: str) -> Mapping[str, int]:
         """The number of the version that each alias names.
@@ -202,7 +206,7 @@ class ModelStore:
                 )
             except ValidationError as error:
                 raise PromotionInvalid(f"This is no promotion: {explained(error)}.") from error
-            if promotion := self._log(name).append(seen, decision):
+            if promotion := self.log(name).append(seen, decision):
                 return promotion
 
     def _version(self, name: str, number: int, promotions: Sequence[Promotion]) -> Version:
@@ -223,10 +227,7 @@ class ModelStore:
     def _next_number(self, name: str) -> int:
         """Beyond all that is or was there: files in the way count too, and versions that only records remember."""
         taken = [int(entry.name) for entry in files.entries(self._versions(name)) if _NUMBER.fullmatch(entry.name)]
-        return max([0, *taken, *(promotion.version for promotion in self._log(name).read())]) + 1
-
-    def _log(self, name: str) -> PromotionLog:
-        return PromotionLog(self._model(name) / "promotions")
+        return max([0, *taken, *(promotion.version for promotion in self.log(name).read())]) + 1
 
     def _versions(self, name: str) -> Path:
         return self._model(name) / "versions"

@@ -30,6 +30,7 @@ class Version:
 
         Raises:
             FileMissing: There is no manifest.
+            DigestMismatch: It was changed.
             ManifestInvalid: It is no manifest, or another version's.
         """
         name, number = path.parent.parent.name, int(path.name)
@@ -37,9 +38,11 @@ class Version:
         if content is None:
             raise FileMissing(f"{name} {number}: {MANIFEST} is missing.")
         try:
-            manifest = Manifest.parse(content)
-        except ManifestInvalid as error:
-            raise type(error)(f"{name} {number}: {error}") from error
+            manifest = Manifest.parse(content.decode())
+        except UnicodeDecodeError as error:
+            raise DigestMismatch(f"{name} {number}: {MANIFEST} is not what was published.") from error
+        except (ManifestInvalid, DigestMismatch) as error:
+            raise type(error)(f"{name} {number}: {MANIFEST}: {error}") from error
         if (manifest.name, manifest.version) != (name, number):
             raise ManifestInvalid(f"{name} {number}: the folder holds {manifest.name} {manifest.version}.")
         return cls(name, number, Digest.of(content), path, manifest)

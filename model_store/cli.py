@@ -1,0 +1,174 @@
+"""Look at published versions, check them, and decide which one serves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperGroup
+
+from efsnet.errors import EFSNetError
+from model_store.errors import IntegrityError, ManifestInvalid, ModelStoreError
+from model_store.loading import load
+from model_store.manifest import Metric
+from model_store.promotions import Promotion
+from model_store.store import ModelStore
+
+DEFAULT_STORE = Path("~/.local/share/efsnet/store")
+
+
+class OneLineErrors(TyperGroup):
+    """Says in one line what went wrong: what people can cause needs no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ModelStoreError, EFSNetError) as error:
+            _complain("Error", error)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=OneLineErrors, help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+Store = Annotated[
+    Path,
+    typer.Option(
+        envvar="EFSNET_STORE", metavar="DIR", parser=lambda text: Path(text).expanduser(), help="Where versions are."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Name of the model.")]
+Reference = Annotated[str, typer.Argument(help="A number, an alias, or sha256: and the digest in full.")]
+Alias = Annotated[str, typer.Option(help="The name that is to mean another version.")]
+By = Annotated[str, typer.Option(envvar="USER", help="Who decided it.")]
+Why = Annotated[str, typer.Option(help="The reason, kept on the record.")]
+
+
+@app.command("list")
+def list_versions(
+    store: Store = DEFAULT_STORE, model: Annotated[str | None, typer.Option(help="Only this model.")] = None
+) -> None:
+    """List all versions with their aliases."""
+    models = ModelStore(store)
+    table = Table("Model", "Version", "Digest", "Created", "Aliases", "Lesion Dice")
+    for name in models.names() if model is None else (model,):
+        aliases = models.aliases(name)
+        for number in models.numbers(name):
+            named = ", ".join(alias for alias, target in aliases.items() if target == number)
+            table.add_row(name, str(number), *_described(models, name, number, named))
+    Console().print(table)
+
+
+@app.command()
+def show(reference: Reference = "production", store: Store = DEFAULT_STORE, model: Model = "efsnet") -> None:
+    """Show a version's metrics, who promoted it, and its manifest."""
+    models = ModelStore(store)
+    version = models.version(model, reference)
+    promotions = [promotion for promotion in models.promotions(model) if promotion.version == version.number]
+    console = Console()
+    console.print(f"{version}, {version.digest}", highlight=False, soft_wrap=True)
+    console.print(_metrics(version.manifest.metrics), _history(promotions))
+    console.print_json(str(version.manifest))
+
+
+@app.command()
+def verify(
+    reference: Reference = "production",
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every version of the model.")] = False,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+) -> None:
+    """Check the promotion records, each file of a version, and that its reference images give their masks here."""
+    models = ModelStore(store)
+    count = len(models.promotions(model))
+    typer.echo(f"{model}: {count} promotion records, each following from the one before")
+    references = map(str, models.numbers(model)) if every else (reference,)
+    damage = [error for each in references for error in _damage(models, model, each)]
+    for error in damage:
+        _complain("Damaged", error)
+    if damage:
+        raise typer.Exit(1)
+
+
+@app.command()
+def promote(  # noqa: PLR0913 (a parameter is an option of the command)
+    version: Annotated[int, typer.Argument(help="Number of the version.")],
+    *,
+    why: Why,
+    by: By,
+    alias: Alias = "production",
+    expect: Annotated[int | None, typer.Option(help="Refuse unless the alias names this version now.")] = None,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+) -> None:
+    """Make an alias name a version."""
+    expected = ... if expect is None else expect
+    _report(ModelStore(store).promote(model, alias, version, by=by, why=why, expected_current=expected))
+
+
+@app.command()
+def rollback(
+    *, why: Why, by: By, alias: Alias = "production", store: Store = DEFAULT_STORE, model: Model = "efsnet"
+) -> None:
+    """Undo the last promotion of an alias; once more, the one before it."""
+    _report(ModelStore(store).rollback(model, alias, by=by, why=why))
+
+
+def _described(models: ModelStore, name: str, number: int, aliases: str) -> tuple[str, ...]:
+    try:
+        version = models.version(name, str(number))
+    except (IntegrityError, ManifestInvalid):
+        return "damaged: see verify", "", aliases, ""
+    dice = version.manifest.metrics.get("lesion_dice")
+    created = f"{version.manifest.created_at:%Y-%m-%d}"
+    return version.digest.short, created, aliases, f"{dice.value:.3f}" if dice else ""
+
+
+def _metrics(metrics: Mapping[str, Metric]) -> Table:
+    table = Table("Metric", "Value", "95 % interval")
+    for name, metric in metrics.items():
+        interval = "{:.3f} to {:.3f}".format(*metric.interval) if metric.interval else ""
+        table.add_row(name, f"{metric.value:.3f}", interval)
+    return table
+
+
+def _history(promotions: Sequence[Promotion]) -> Table:
+    table = Table("Record", "When", "Alias", "How", "Who", "Why")
+    for promotion in promotions:
+        table.add_row(
+            str(promotion.number),
+            f"{promotion.at:%Y-%m-%d %H:%M} UTC",
+            promotion.alias,
+            promotion.action,
+            escape(promotion.by),
+            escape(promotion.why),
+        )
+    return table
+
+
+def _damage(models: ModelStore, name: str, reference: str) -> tuple[ModelStoreError, ...]:
+    try:
+        version = models.version(name, reference)
+        if damage := version.damage():
+            return damage
+        loaded = load(version)
+    except (IntegrityError, ManifestInvalid) as error:
+        return (error,)
+    for image in loaded.replay:
+        counts = f"{image.differing_pixels} of {image.pixels} pixels differ"
+        typer.echo(f"{version}: {image.name} {counts} on {loaded.predictor.engine.provider}")
+    typer.echo(f"{version}: intact, {version.digest}")
+    return ()
+
+
+def _report(promotion: Promotion) -> None:
+    typer.echo(f"{promotion.alias} names version {promotion.version} now (promotion record {promotion.number})")
+
+
+def _complain(what: str, error: Exception) -> None:
+    typer.secho(f"{what}: {error}", fg=typer.colors.RED, err=True)

@@ -1,0 +1,102 @@
+"""From a published version to predictors that have proved themselves on this machine."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from efsnet.errors import ImageError
+from efsnet.image import decode_image
+from efsnet.postprocessing import to_label_map
+from efsnet.predictor import Predictor
+from model_store.errors import ReplayDiffers
+from model_store.manifest import MODEL
+from model_store.version import Version
+
+REPLAY_TOLERANCE = 0.001
+"""Share of a reference image's pixels that may differ: engines round differently where two classes tie."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedImage:
+    """A reference image that was segmented here, beside the label map it must give."""
+
+    name: str
+    pixels: int
+    differing_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that is what was published, and that does here what it did there."""
+
+    version: Version
+    predictors: tuple[Predictor, ...]
+    """One a worker, all of the same bytes."""
+    replay: tuple[ReplayedImage, ...]
+
+    @property
+    def predictor(self) -> Predictor:
+        """The first of them, for callers with a single worker."""
+        return self.predictors[0]
+
+
+def load(
+    version: Version,
+    *,
+    provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto",
+    threads: int = 1,
+    workers: int = 1,
+) -> LoadedVersion:
+    """The version, checked: every file against its digest, then every reference image against its label map.
+
+    Each file is read once, and the bytes that were checked are the bytes that predict.
+
+    Args:
+        version: As the store gives it.
+        provider: Inference engine.
+        threads: Of each predictor.
+        workers: Number of predictors.
+
+    Raises:
+        IntegrityError: A file is missing, changed, or was not published with the version; or the replay differs.
+        EngineUnavailable: The engine is not installed here.
+        ModelUnusable: The graph cannot be loaded, or is not of the specified shape.
+    """
+    contents = version.contents()
+    specification = version.manifest.specification
+    predictors = tuple(
+        Predictor(contents[MODEL], specification, provider=provider, threads=threads) for _ in range(workers)
+    )
+    return LoadedVersion(version, predictors, tuple(_replayed(version, contents, predictors[0])))
+
+
+def _replayed(version: Version, contents: Mapping[str, bytes], predictor: Predictor) -> Iterator[ReplayedImage]:
+    rules = version.manifest.specification.post_processing
+    for name in version.manifest.references:
+        try:
+            image = decode_image(contents[f"{name}.png"])
+            expected = _class_numbers(contents[f"{name}.label_map.png"])
+        except (ImageError, OSError, SyntaxError, ValueError) as error:
+            raise ReplayDiffers(f"{version}: {name}.png or its label map cannot be decoded.") from error
+        given = to_label_map(predictor.predict(image), rules).array
+        if given.shape != expected.shape:
+            raise ReplayDiffers(
+                f"{version}: {name}.png gives {given.shape} pixels, its label map has {expected.shape}."
+            )
+        differing = int(np.count_nonzero(given != expected))
+        if differing > REPLAY_TOLERANCE * given.size:
+            raise ReplayDiffers(
+                f"{version}: {differing} of {given.size} pixels of {name}.png differ from its label map "
+                f"on {predictor.engine.provider}; at most {REPLAY_TOLERANCE:.1%} may."
+            )
+        yield ReplayedImage(name, given.size, differing)
+
+
+def _class_numbers(png: bytes) -> NDArray[np.uint8]:
+    with PillowImage.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        return np.asarray(picture)
