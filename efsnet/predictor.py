@@ -1,0 +1,162 @@
+"""From an image to a probability map, through ONNX Runtime."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from efsnet.errors import ArrayInvalid, EngineUnavailable, ModelUnusable
+from efsnet.image import Image
+from efsnet.maps import ProbabilityMap
+from efsnet.preprocessing import to_input
+from efsnet.specification import Specification
+
+Provider = Literal["auto", "openvino", "cpu", "cuda", "tensorrt"]
+"""What runs beneath ONNX Runtime; `auto` is the first of OpenVINO, CUDA and the CPU provider that works here."""
+
+_PROVIDERS = {
+    "openvino": "OpenVINOExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_AUTOMATIC = ("openvino", "cuda", "cpu")
+
+Session = Any
+"""An onnxruntime.InferenceSession, which has no type hints."""
+
+# Nothing leaves the building, and only errors reach the log: both hold for the whole process.
+onnxruntime.disable_telemetry_events()
+onnxruntime.set_default_logger_severity(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What computes the probabilities: part of every answer, because it can decide single pixels."""
+
+    name: str
+    """With its version, as in "ONNX Runtime 1.24.1"."""
+    provider: str
+    precision: str
+    """Of the arithmetic: "f32", or "tf32" for TensorRT."""
+    threads: int
+
+
+class Predictor:
+    """A loaded graph, for use by one thread at a time.
+
+    The graph has one input, `image`, (n, 1, rows, columns) uint8, and one output, `probabilities`, (n, classes, rows,
+    columns) float32; rows, columns and classes are the specification's.
+
+    Args:
+        model: The ONNX file.
+        specification: Of the version that the graph belongs to.
+        provider: See `Provider`.
+        threads: Threads of one prediction. One is best where several predictors work side by side.
+
+    Raises:
+        EngineUnavailable: this machine or installation has not the asked provider.
+        ModelUnusable: the graph cannot be loaded, or its input or output is not as specified.
+    """
+
+    def __init__(
+        self, model: bytes, specification: Specification, *, provider: Provider = "auto", threads: int = 1
+    ) -> None:
+        self.specification = specification
+        used, self._session = _first_that_works(
+            _installed(provider), lambda name: _session(model, specification, name, threads)
+        )
+        self.engine = Engine(
+            name=f"ONNX Runtime {onnxruntime.__version__}",
+            provider=used,
+            precision="tf32" if used == "tensorrt" else "f32",
+            threads=threads,
+        )
+
+    def predict(self, image: Image) -> ProbabilityMap:
+        """The probabilities of an image's classes, on the network's grid."""
+        return self.run(to_input(image, self.specification.input))
+
+    def run(self, tensor: NDArray[np.uint8]) -> ProbabilityMap:
+        """The probabilities of what `to_input` gave: (1, rows, columns) uint8.
+
+        Raises:
+            ArrayInvalid: `tensor` has another shape or type.
+        """
+        expected = (1, self.specification.input.rows, self.specification.input.columns)
+        if tensor.shape != expected or tensor.dtype != np.uint8:
+            raise ArrayInvalid(f"The network takes {expected} uint8, got {tensor.shape} {tensor.dtype}.")
+        (probabilities,) = self._session.run(["probabilities"], {"image": tensor[np.newaxis]})
+        return ProbabilityMap(probabilities[0])
+
+
+def _installed(provider: Provider) -> list[str]:
+    """The providers to try: the asked one, or those of `auto` in their order, as far as they are installed."""
+    installed = onnxruntime.get_available_providers()
+    names = _AUTOMATIC if provider == "auto" else (provider,)
+    return [name for name in names if _PROVIDERS[name] in installed]
+
+
+def _first_that_works(names: list[str], open_session: Callable[[str], Session]) -> tuple[str, Session]:
+    """A session of the first provider that does not give way to another: a driver that is missing shows only there."""
+    for name in names:
+        session = open_session(name)
+        if session.get_providers()[0] == _PROVIDERS[name]:
+            return name, session
+    raise EngineUnavailable(
+        f"The asked provider is not installed or does not work here; ONNX Runtime {onnxruntime.__version__} "
+        f"as installed has {', '.join(onnxruntime.get_available_providers())}."
+    )
+
+
+def _session(model: bytes, specification: Specification, name: str, threads: int) -> Session:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The planned buffers come on top of the arena: 30 MB a session, and no faster.
+    options.enable_mem_pattern = False
+    # Threads that spin for work take it from the other predictors.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A fixed shape: OpenVINO took 20 CPU-ms and 4 MB less than the 25 of a free n, at 512x512.
+    options.add_free_dimension_override_by_name("n", 1)
+    try:
+        session = onnxruntime.InferenceSession(
+            model, options, providers=[(_PROVIDERS[name], _provider_options(name, threads))], enable_fallback=0
+        )
+    except Exception as error:  # ONNX Runtime's own derive from nothing in common
+        raise ModelUnusable(f"The {name} provider cannot load the graph: {error}") from error
+    _check(session, specification)
+    return session
+
+
+def _provider_options(name: str, threads: int) -> dict[str, str]:
+    """Full precision in each of them; TensorRT alone has no option against TF32 (microsoft/onnxruntime#26029)."""
+    if name == "openvino":
+        # Left alone, it computes in bfloat16 where the processor can, and ties its threads to the first cores, the
+        # same ones in each process.
+        config = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": str(threads),
+            "NUM_STREAMS": "1",
+            "ENABLE_CPU_PINNING": "NO",
+        }
+        return {"device_type": "CPU", "load_config": json.dumps({"CPU": config})}
+    return {"use_tf32": "0"} if name == "cuda" else {}
+
+
+def _check(session: Session, specification: Specification) -> None:
+    rows, columns = specification.input.rows, specification.input.columns
+    expected = {
+        "inputs": [("image", "tensor(uint8)", [1, 1, rows, columns])],
+        "outputs": [("probabilities", "tensor(float)", [1, len(specification.classes), rows, columns])],
+    }
+    found = {
+        "inputs": [(node.name, node.type, node.shape) for node in session.get_inputs()],
+        "outputs": [(node.name, node.type, node.shape) for node in session.get_outputs()],
+    }
+    if found != expected:
+        raise ModelUnusable(f"The graph should have {expected}, but has {found}.")
