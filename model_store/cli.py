@@ -11,7 +11,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from efsnet.errors import EFSNetError
-from model_store.errors import IntegrityError, ManifestInvalid, ModelStoreError
+from model_store.errors import IntegrityError, ModelStoreError
 from model_store.loading import load
 from model_store.manifest import Metric
 from model_store.promotions import Promotion
@@ -122,7 +122,7 @@ def rollback(
 def _described(models: ModelStore, name: str, number: int, aliases: str) -> tuple[str, ...]:
     try:
         version = models.version(name, str(number))
-    except (IntegrityError, ManifestInvalid):
+    except IntegrityError:
         return "damaged: see verify", "", aliases, ""
     dice = version.manifest.metrics.get("lesion_dice")
     created = f"{version.manifest.created_at:%Y-%m-%d}"
@@ -157,7 +157,7 @@ def _damage(models: ModelStore, name: str, reference: str) -> tuple[ModelStoreEr
         if damage := version.damage():
             return damage
         loaded = load(version)
-    except (IntegrityError, ManifestInvalid) as error:
+    except IntegrityError as error:
         return (error,)
     for image in loaded.replay:
         counts = f"{image.differing_pixels} of {image.pixels} pixels differ"

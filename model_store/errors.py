@@ -4,12 +4,13 @@
   - ModelUnknown: the store has no model of this name
   - VersionUnknown: the model has no such version
   - AliasUnknown: no promotion ever named this alias
-  - ManifestInvalid: a manifest that cannot be
-    · SchemaUnknown
+  - DraftInvalid: what is to be published does not make a version
   - PromotionInvalid: a promotion that cannot be
   - PromotionConflict: the alias does not name the version that the caller took it to
   - NothingToRollBack
   - IntegrityError: what is stored is not what was published
+    · ManifestInvalid
+      SchemaUnknown
     · FileMissing
     · FileUnexpected
     · DigestMismatch
@@ -36,12 +37,8 @@ class AliasUnknown(ModelStoreError):
     """No promotion ever named this alias."""
 
 
-class ManifestInvalid(ModelStoreError):
-    """A manifest that cannot be: not the JSON of one, inconsistent in itself, or of another version than its folder."""
-
-
-class SchemaUnknown(ManifestInvalid):
-    """The manifest was written by a newer release than this one."""
+class DraftInvalid(ModelStoreError):
+    """What is to be published does not make a version."""
 
 
 class PromotionInvalid(ModelStoreError):
@@ -58,6 +55,14 @@ class NothingToRollBack(ModelStoreError):
 
 class IntegrityError(ModelStoreError):
     """What is stored is not what was published."""
+
+
+class ManifestInvalid(IntegrityError):
+    """The manifest is none, contradicts itself, or belongs to another version than its folder."""
+
+
+class SchemaUnknown(ManifestInvalid):
+    """The manifest was written by a newer release than this one."""
 
 
 class FileMissing(IntegrityError):

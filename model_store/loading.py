@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from PIL import Image as PillowImage
 from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from efsnet.postprocessing import to_label_map
-from efsnet.predictor import Predictor
+from efsnet.predictor import Predictor, Provider
 from model_store.errors import ReplayDiffers
 from model_store.manifest import MODEL
 from model_store.version import Version
@@ -48,7 +47,7 @@ class LoadedVersion:
 def load(
     version: Version,
     *,
-    provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto",
+    provider: Provider = "auto",
     threads: int = 1,
     workers: int = 1,
 ) -> LoadedVersion:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from efsnet.specification import Specification
 from model_store.digest import Digest, DigestText
-from model_store.errors import DigestMismatch, ManifestInvalid, SchemaUnknown
+from model_store.errors import DigestMismatch, DraftInvalid, ManifestInvalid, SchemaUnknown
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -160,7 +160,7 @@ class Manifest(Draft):
         """The manifest of a draft that is being published.
 
         Raises:
-            ManifestInvalid: These cannot make a version together.
+            DraftInvalid: These do not make a version.
         """
         identity = {"schema_version": SCHEMA_VERSION, "name": name, "version": version, "created_at": created_at}
         digests = {
@@ -168,9 +168,11 @@ class Manifest(Draft):
         }
         try:
             manifest = cls.model_validate({**dict(draft), **identity, "files": digests})
+            return cls.parse(str(manifest))  # what could not be read back is not published
         except ValidationError as error:
-            raise ManifestInvalid(f"This cannot be published: {explained(error)}.") from error
-        return cls.parse(str(manifest))  # what could not be read back is not published
+            raise DraftInvalid(f"This cannot be published: {explained(error)}.") from error
+        except ManifestInvalid as error:
+            raise DraftInvalid(f"This cannot be published: {error}") from error
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -15,7 +15,6 @@ from model_store.errors import (
     AliasUnknown,
     DigestMismatch,
     IntegrityError,
-    ManifestInvalid,
     ModelUnknown,
     NothingToRollBack,
     PromotionConflict,
@@ -61,7 +60,6 @@ class ModelStore:
             ModelUnknown: There is no such model.
             VersionUnknown: It has no such version.
             AliasUnknown: It has no such alias.
-            ManifestInvalid: The version's manifest is none.
             IntegrityError: The version's manifest, or a promotion record, is not what was published.
         """
         promotions = self.promotions(name)
@@ -89,7 +87,7 @@ class ModelStore:
             contents: Its files by their paths.
 
         Raises:
-            ManifestInvalid: The draft and the files do not make a version.
+            DraftInvalid: The draft and the files do not make a version.
             StoreUnusable: The store cannot be written to.
         """
         manifest = Manifest.made(
@@ -221,7 +219,7 @@ class ModelStore:
         for number in self.numbers(name):
             try:
                 yield self._version(name, number, promotions)
-            except (IntegrityError, ManifestInvalid):
+            except IntegrityError:
                 continue
 
     def _next_number(self, name: str) -> int:
