@@ -97,12 +97,11 @@ def make_folder(folder: Path) -> None:
 
 @translated()
 def write(path: Path, content: bytes) -> None:
-    """A new file that nobody may write to, on the disk when this returns."""
+    """A new file that nobody may write to; it is on the disk for good once its folder is synced."""
     with open(path, "xb", opener=_read_only) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    sync(path.parent)
 
 
 @translated()
@@ -122,10 +121,13 @@ def remove_empty(folder: Path) -> None:
 
 @translated()
 def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """New files by their paths relative to the folder."""
-    for relative, content in contents.items():
-        make_folder((folder / relative).parent)
-        write(folder / relative, content)
+    """New files by their paths relative to the folder, on the disk for good when this returns."""
+    paths = {folder / relative: content for relative, content in contents.items()}
+    for path, content in paths.items():
+        make_folder(path.parent)
+        write(path, content)
+    for parent in {path.parent for path in paths}:
+        sync(parent)
 
 
 @translated()

@@ -102,7 +102,7 @@ class ModelStore:
             while not files.move_exclusively(folder, target := self._versions(name) / str(manifest.version)):
                 manifest = manifest.model_copy(update={"version": self._next_number(name)})
                 files.remove(folder / MANIFEST)
-                files.write(folder / MANIFEST, str(manifest).encode())
+                files.write_all(folder, {MANIFEST: str(manifest).encode()})
         return Version.at(target)
 
     def promotions(self, name: str) -> tuple[Promotion, ...]:

@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share."""
 
 import io
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -116,13 +117,20 @@ def tiny_contents(tiny_model_bytes: bytes) -> Mapping[str, bytes]:
     }
 
 
-@pytest.fixture
-def published_store(tmp_path: Path, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]) -> ModelStore:
-    """A store with version 1 of the model `efsnet`, which is `production`."""
-    store = ModelStore(tmp_path / "store")
+@pytest.fixture(scope="session")
+def _store_to_copy(
+    tmp_path_factory: pytest.TempPathFactory, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> Path:
+    store = ModelStore(tmp_path_factory.mktemp("published"))
     store.publish("efsnet", tiny_draft, tiny_contents)
     store.promote("efsnet", "production", 1, by="the tests", why="the first")
-    return store
+    return store.root
+
+
+@pytest.fixture
+def published_store(tmp_path: Path, _store_to_copy: Path) -> ModelStore:
+    """A store with version 1 of the model `efsnet`, which is `production`."""
+    return ModelStore(shutil.copytree(_store_to_copy, tmp_path / "store"))
 
 
 def _png(image: PillowImage.Image) -> bytes:
