@@ -1,0 +1,29 @@
+"""`python -m benchmarks NAME`: prints a Markdown table, ready for the documents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.requests import Plan, measure
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def benchmarks() -> None:
+    """Speed of the product on this machine; run them when it has nothing else to do."""
+
+
+@app.command()
+def requests(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which everything is measured in turn.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Requests of each kind in a round.")] = 40,
+    store: Annotated[Path | None, typer.Option(help="Model store; a new one with the shipped version if none.")] = None,
+) -> None:
+    """CPU time, latency and memory of a request, beside the bare prediction."""
+    typer.echo(measure(Plan(rounds=rounds, repeats=repeats, store=store)))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,70 @@
+"""The command line: `python -m service serve` and `python -m service segment`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from efsnet.errors import EFSNetError
+from model_store.errors import ModelStoreError
+from model_store.loading import load
+from model_store.seeding import seed
+from model_store.store import ModelStore
+from service import logs
+from service.app import create_app
+from service.errors import OutputsExist
+from service.folders import Plan, segment_files
+from service.server import Server
+from service.settings import Settings
+from service.versions import PRODUCTION
+from service.workers import available_cores
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; else EFSNET_HOST, or this machine only.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; else EFSNET_PORT, or 8000.")] = None,
+) -> None:
+    """Starts the HTTP service; docs/settings.md lists its settings."""
+    logs.configure()
+    given: dict[str, Any] = {"host": host, "port": port}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    Server(create_app(settings), settings).run()
+
+
+@app.command()
+def segment(
+    *,
+    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF images.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for masks/, overlays/ and areas.csv.", show_default=False)],
+    version: Annotated[str, typer.Option(help="Number, alias or digest of the version.")] = PRODUCTION,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
+) -> None:
+    """Segments files without a server: a mask and an overlay of each, and one table of areas."""
+    settings, screen = Settings(), Console(stderr=True)
+    try:
+        plan = Plan.of(files, out, overwrite=overwrite)
+        seed(settings.store)
+        found = ModelStore(settings.store).version(settings.model, version)
+        loaded = load(found, provider=settings.provider, threads=available_cores())
+    except (OutputsExist, ModelStoreError, EFSNetError) as error:
+        screen.print(str(error), style="red", highlight=False)
+        raise typer.Exit(2) from error
+    outcomes = segment_files(plan, loaded, max_pixels=settings.max_pixels)
+    steps = track(outcomes, f"{found}", total=len(plan.places), console=screen)
+    unreadable = [outcome for outcome in steps if outcome]
+    for failed in unreadable:
+        screen.print(f"{failed.path}: {failed.reason}", style="red", highlight=False, markup=False)
+    screen.print(f"{len(plan.places) - len(unreadable)} of {len(plan.places)} images segmented, results in {out}")
+    if unreadable:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

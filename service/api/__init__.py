@@ -1,0 +1,1 @@
+"""The edge of the service: paths, bodies, headers and status codes."""

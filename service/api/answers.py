@@ -1,0 +1,121 @@
+"""The answer to a segmentation in each of its formats."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from starlette.responses import Response
+
+from efsnet import rle
+from efsnet.image import Image
+from efsnet.preprocessing import to_input
+from efsnet.rendering import overlay_png, palette_png
+from model_store.loading import LoadedVersion
+from service.api import schemas
+from service.segmentation import MaskSpace, Segmentation
+
+NOTICE = "Research use only. Not a medical device."
+
+Format = Literal["json", "rle", "png", "overlay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked, beside the image."""
+
+    request_id: str
+    loaded: LoadedVersion
+    format: Format
+    mask_space: MaskSpace
+
+
+def answer(question: Question, segmentation: Segmentation) -> Response:
+    """The answer; takes milliseconds of a core, so it is made by a worker."""
+    response = _ANSWERS[question.format](question, segmentation)
+    version = question.loaded.version
+    response.headers["X-Model-Name"] = version.name
+    response.headers["X-Model-Version"] = str(version.number)
+    response.headers["X-Model-Digest"] = str(version.digest)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _json(question: Question, segmentation: Segmentation) -> Response:
+    since = time.perf_counter()
+    masks = {area.number: _rle(segmentation, area.number) for area in segmentation.measurement.classes}
+    seconds = {**segmentation.seconds, "encode": time.perf_counter() - since}
+    image = segmentation.image
+    spacing = image.spacing and (image.spacing.row_mm, image.spacing.column_mm)
+    content = schemas.SegmentationAnswer(
+        request_id=question.request_id,
+        model=schemas.model_of(question.loaded),
+        image=schemas.UploadedImage(rows=image.rows, columns=image.columns, pixel_spacing_mm=spacing),
+        mask=_mask(question, segmentation),
+        classes=tuple(
+            schemas.AreaWithMask(**asdict(area), rle=masks[area.number]) for area in segmentation.measurement.classes
+        ),
+        lesions=tuple(schemas.Lesion.model_validate(lesion) for lesion in segmentation.measurement.lesions),
+        warnings=_warnings(segmentation),
+        timing_ms=schemas.TimingMs(**{stage: round(1000 * spent, 3) for stage, spent in seconds.items()}),
+        notice=NOTICE,
+    )
+    return Response(content.model_dump_json(), media_type="application/json")
+
+
+def _masks(question: Question, segmentation: Segmentation) -> Response:
+    content = schemas.MasksAnswer(
+        request_id=question.request_id,
+        model=schemas.model_of(question.loaded),
+        mask=_mask(question, segmentation),
+        classes=tuple(
+            schemas.ClassMask(number=area.number, label=area.label, rle=_rle(segmentation, area.number))
+            for area in segmentation.measurement.classes
+        ),
+        warnings=_warnings(segmentation),
+    )
+    return Response(content.model_dump_json(), media_type="application/json")
+
+
+def _png(question: Question, segmentation: Segmentation) -> Response:
+    specification = question.loaded.version.manifest.specification
+    content = palette_png(segmentation.label_map, specification.classes)
+    return _picture(segmentation, content)
+
+
+def _overlay(question: Question, segmentation: Segmentation) -> Response:
+    specification = question.loaded.version.manifest.specification
+    image = segmentation.image
+    if question.mask_space == "model":
+        image = Image(to_input(image, specification.input)[0])
+    content = overlay_png(image, segmentation.label_map, specification.classes)
+    return _picture(segmentation, content)
+
+
+_ANSWERS: dict[Format, Callable[[Question, Segmentation], Response]] = {
+    "json": _json,
+    "rle": _masks,
+    "png": _png,
+    "overlay": _overlay,
+}
+
+
+def _picture(segmentation: Segmentation, content: bytes) -> Response:
+    areas = [schemas.Area.model_validate(area).model_dump() for area in segmentation.measurement.classes]
+    summary = {"classes": areas, "warnings": [remark.code for remark in segmentation.remarks]}
+    headers = {"X-Segmentation-Summary": json.dumps(summary, separators=(",", ":"))}
+    return Response(content, headers=headers, media_type="image/png")
+
+
+def _rle(segmentation: Segmentation, class_number: int) -> schemas.Rle:
+    return schemas.Rle.model_validate(rle.encode(segmentation.label_map.mask(class_number)))
+
+
+def _mask(question: Question, segmentation: Segmentation) -> schemas.Mask:
+    label_map = segmentation.label_map
+    return schemas.Mask(space=question.mask_space, rows=label_map.rows, columns=label_map.columns)
+
+
+def _warnings(segmentation: Segmentation) -> tuple[schemas.Remark, ...]:
+    return tuple(schemas.Remark.model_validate(remark) for remark in segmentation.remarks)

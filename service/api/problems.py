@@ -1,0 +1,206 @@
+"""Every error as RFC 9457 problem details. The only place that knows HTTP status codes of errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from efsnet import errors as image_errors
+from model_store import errors as store_errors
+from service import errors
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems of one kind have in common."""
+
+    status: int
+    code: str
+    title: str
+    retry_after_s: int | None = None
+
+
+NOT_FOUND = Kind(404, "not_found", "There is nothing at this path")
+METHOD_NOT_ALLOWED = Kind(405, "method_not_allowed", "This path does not take this method")
+PARAMETER_INVALID = Kind(422, "parameter_invalid", "A parameter cannot be used")
+INTERNAL = Kind(500, "internal_error", "The service failed")
+CLIENT_GONE = Kind(499, "client_gone", "The client left")  # for log and metrics: nobody is there to read it
+
+KINDS: dict[type[Exception], Kind] = {
+    errors.BodyEmpty: Kind(400, "body_empty", "The request has no image"),
+    errors.FormMalformed: Kind(400, "form_malformed", "The form cannot be read"),
+    errors.FormFieldUnknown: Kind(400, "form_field_unknown", "The form has another field than the one taken"),
+    errors.TooManyFiles: Kind(400, "too_many_files", "The form has more than one file"),
+    errors.MediaTypeNotOffered: Kind(406, "media_type_not_offered", "No accepted media type can be answered"),
+    errors.UploadTimedOut: Kind(408, "upload_timed_out", "The upload took too long"),
+    errors.BodyTooLarge: Kind(413, "body_too_large", "The upload is too large"),
+    errors.MediaTypeUnsupported: Kind(415, "media_type_unsupported", "This kind of body is not taken"),
+    errors.QueueFull: Kind(429, "queue_full", "The service is busy", retry_after_s=1),
+    errors.ClientGone: CLIENT_GONE,
+    errors.ModelNotReady: Kind(503, "model_not_ready", "The model is not ready", retry_after_s=5),
+    errors.Stopping: Kind(503, "draining", "The service is stopping", retry_after_s=5),
+    errors.DeadlineExceeded: Kind(504, "deadline_exceeded", "The answer took too long", retry_after_s=1),
+    image_errors.GeometryError: PARAMETER_INVALID,
+    image_errors.TooManyPixels: Kind(413, "too_many_pixels", "The image has too many pixels"),
+    image_errors.ImageFormatUnsupported: Kind(415, "image_format_unsupported", "Images of this format are not taken"),
+    image_errors.ImageHasSeveralFrames: Kind(422, "image_has_several_frames", "The file holds several images"),
+    image_errors.ImageUndecodable: Kind(422, "image_undecodable", "The image cannot be read"),
+    image_errors.EngineUnavailable: Kind(503, "engine_unavailable", "The inference engine is not installed"),
+    image_errors.ModelUnusable: Kind(503, "model_unusable", "The model cannot be loaded"),
+    store_errors.ModelUnknown: Kind(404, "model_unknown", "There is no such model"),
+    store_errors.VersionUnknown: Kind(404, "version_unknown", "There is no such version"),
+    store_errors.AliasUnknown: Kind(404, "version_unknown", "There is no such version"),
+    store_errors.ManifestInvalid: Kind(503, "version_damaged", "The version is damaged"),
+    store_errors.IntegrityError: Kind(503, "version_damaged", "The version is damaged"),
+    store_errors.StoreUnusable: Kind(503, "store_unusable", "The model store cannot be read"),
+    ClientDisconnect: CLIENT_GONE,
+}
+
+
+class InvalidParameter(BaseModel):
+    """What is wrong with one parameter."""
+
+    parameter: str | None = Field(description="Name of the parameter; null if the parameter is not known")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    @classmethod
+    def schemas(cls) -> dict[str, Any]:
+        """Its JSON schema and those it refers to, as components of an OpenAPI document."""
+        _, definitions = models_json_schema([(cls, "serialization")], ref_template="#/components/schemas/{model}")
+        return definitions["$defs"]  # type: ignore[no-any-return] # a JSON schema is any
+
+    type: str = Field(description="Address of the problem's description", examples=["/problems/queue_full"])
+    title: str = Field(examples=["The service is busy"])
+    status: int = Field(examples=[429])
+    detail: str = Field(description="What happened, and what to do", examples=["32 requests wait already."])
+    instance: str = Field(description="Id of the request, as in X-Request-Id and in the log")
+    code: str = Field(description="Stable name of the problem", examples=["queue_full"])
+    retry_after_s: int | None = Field(None, description="When to try again; as in Retry-After")
+    errors: list[InvalidParameter] | None = Field(None, description="With `parameter_invalid`: each one")
+
+
+class ProblemKind(BaseModel):
+    """What all problems of one code have in common."""
+
+    code: str
+    status: int
+    title: str
+
+
+def responses(*kinds: type[Exception] | Kind) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI `responses` of an operation that can end in these problems; every operation can fail with a 500."""
+    by_status: dict[int, list[str]] = {}
+    for kind in (*(k if isinstance(k, Kind) else KINDS[k] for k in kinds), INTERNAL):
+        by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}.")
+    return {
+        status: {
+            "description": "  \n".join(dict.fromkeys(descriptions)),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, descriptions in sorted(by_status.items())
+    }
+
+
+def problem_response(
+    request: Request,
+    kind: Kind,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    invalid: Sequence[InvalidParameter] | None = None,
+) -> Response:
+    """The answer that tells of a problem. Its code stays in the request's state, for metrics and log."""
+    request.state.problem_code = kind.code
+    problem = Problem(
+        type=f"{request.scope.get('root_path', '')}/problems/{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request.state.request_id,
+        code=kind.code,
+        retry_after_s=kind.retry_after_s,
+        errors=None if invalid is None else list(invalid),
+    )
+    headers = dict(headers or {})
+    if kind.retry_after_s is not None:
+        headers["Retry-After"] = str(kind.retry_after_s)
+    return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Lets the application answer every error with a problem."""
+    for error in KINDS:
+        app.add_exception_handler(error, _expected)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        document["components"]["schemas"] |= Problem.schemas()
+        return document
+
+    app.openapi = described  # type: ignore[method-assign] # FastAPI's own way to extend the document
+
+
+def problem_routes() -> APIRouter:
+    """Where the `type` of a problem leads."""
+    router = APIRouter(tags=["problems"])
+    kinds = {kind.code: kind for kind in (*KINDS.values(), NOT_FOUND, METHOD_NOT_ALLOWED, PARAMETER_INVALID, INTERNAL)}
+
+    @router.get("/problems/{code}", responses=responses(NOT_FOUND, PARAMETER_INVALID))
+    async def problem(code: str) -> ProblemKind:
+        """What a problem's `type` stands for."""
+        if code not in kinds:
+            raise HTTPException(404)
+        kind = kinds[code]
+        return ProblemKind(code=kind.code, status=kind.status, title=kind.title)
+
+    return router
+
+
+def _expected(request: Request, error: Exception) -> Response:
+    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+    return problem_response(request, kind, str(error))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    http_error = cast(HTTPException, error)
+    status, headers = http_error.status_code, dict(http_error.headers or {})
+    if status == 404:
+        return problem_response(request, NOT_FOUND, "The paths that exist are listed at /docs.")
+    if status == 405:
+        detail = f"It takes {headers['Allow']}."
+        return problem_response(request, METHOD_NOT_ALLOWED, detail, headers=headers)
+    phrase = HTTPStatus(status).phrase
+    kind = Kind(status, phrase.lower().replace(" ", "_"), phrase)
+    return problem_response(request, kind, f"{phrase}.", headers=headers)
+
+
+def _validation(request: Request, error: Exception) -> Response:
+    invalid = [_invalid_parameter(item) for item in cast(RequestValidationError, error).errors()]
+    return problem_response(request, PARAMETER_INVALID, " ".join(i.detail for i in invalid), invalid=invalid)
+
+
+def _invalid_parameter(item: dict[str, Any]) -> InvalidParameter:
+    # A name that is not known is the client's text, which is never repeated.
+    if item["type"] == "extra_forbidden":
+        return InvalidParameter(
+            parameter=None, detail="There is a parameter of an unknown name; /docs lists the known."
+        )
+    name = str(item["loc"][-1])
+    return InvalidParameter(parameter=name, detail=f"{name}: {item['msg']}.")

@@ -1,0 +1,192 @@
+"""POST /v1/segment: an image goes in, its mask and areas come out."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
+from python_multipart.multipart import parse_options_header
+from starlette.responses import Response
+
+from efsnet.errors import (
+    EngineUnavailable,
+    GeometryError,
+    ImageFormatUnsupported,
+    ImageHasSeveralFrames,
+    ImageUndecodable,
+    ModelUnusable,
+    TooManyPixels,
+)
+from efsnet.image import PixelSpacing
+from model_store.errors import IntegrityError, ModelUnknown, StoreUnusable, VersionUnknown
+from service import errors
+from service.api.answers import Format, Question, answer
+from service.api.problems import PARAMETER_INVALID, responses
+from service.api.schemas import MasksAnswer, SegmentationAnswer
+from service.api.uploads import FIELD, FORM, RAW, read_upload
+from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload
+from service.settings import Settings
+
+T = TypeVar("T")
+
+_OFFERED: dict[str, Format] = {
+    "application/json": "json",
+    "application/*": "json",
+    "*/*": "json",
+    "image/png": "png",
+    "image/*": "png",
+}
+_FILE = {"type": "string", "format": "binary", "description": "A PNG, JPEG, BMP or TIFF file"}
+_BODY = {
+    "required": True,
+    "content": {
+        FORM: {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILE}}},
+        **{media_type: {"schema": _FILE} for media_type in RAW},
+    },
+}
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The masks and areas, or a picture of them.",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {
+            name: {"description": description, "schema": {"type": "string"}}
+            for name, description in {
+                "X-Model-Name": "Model that gave the answer",
+                "X-Model-Version": "Number of its version",
+                "X-Model-Digest": "Digest of its version",
+                "X-Segmentation-Summary": "With `image/png`: the areas and the codes of the warnings, as JSON",
+            }.items()
+        },
+    }
+}
+_PROBLEMS = responses(
+    *(errors.BodyEmpty, errors.FormMalformed, errors.FormFieldUnknown, errors.TooManyFiles),
+    *(errors.MediaTypeNotOffered, errors.UploadTimedOut, errors.BodyTooLarge, errors.MediaTypeUnsupported),
+    *(errors.QueueFull, errors.ModelNotReady, errors.DeadlineExceeded, PARAMETER_INVALID),
+    *(ImageUndecodable, ImageHasSeveralFrames, ImageFormatUnsupported, TooManyPixels),
+    *(ModelUnknown, VersionUnknown, IntegrityError, StoreUnusable, ModelUnusable, EngineUnavailable),
+)
+
+
+class SegmentQuery(BaseModel):
+    """The query of POST /v1/segment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    format: Format | SkipJsonSchema[None] = None
+    """`json`: all that is known, with the masks as COCO run lengths. `rle`: those masks only. `png`: a palette PNG
+    whose pixel values are class numbers. `overlay`: the image with the lesions drawn. Without it, `Accept` decides."""
+    mask_space: MaskSpace = "original"
+    """Grid of the mask: `original` is the image's own, `model` is the network's."""
+    model: Annotated[str, Field(max_length=64)] | SkipJsonSchema[None] = None
+    """Name of the model; the service's default model without it."""
+    version: Annotated[str, Field(max_length=80, examples=["production"])] | SkipJsonSchema[None] = None
+    """A version's number, alias, or digest in full; `production` without it."""
+    pixel_spacing_mm: Annotated[str, Field(max_length=64, examples=["0.1,0.1"])] | SkipJsonSchema[None] = None
+    """Distance between rows and between columns in mm, as ROW,COLUMN. Areas in mm² are given only with it."""
+
+    @field_validator("pixel_spacing_mm")
+    @classmethod
+    def _is_a_spacing(cls, text: str | None) -> str | None:
+        _spacing(text)
+        return text
+
+    @property
+    def spacing(self) -> PixelSpacing | None:
+        """The given pixel spacing."""
+        return _spacing(self.pixel_spacing_mm)
+
+
+def _spacing(text: str | None) -> PixelSpacing | None:
+    if text is None:
+        return None
+    try:
+        row_mm, column_mm = map(float, text.split(","))
+        return PixelSpacing(row_mm, column_mm)
+    except (ValueError, GeometryError) as error:
+        raise ValueError("give two distances between 0.0001 and 100 mm, as in 0.1,0.1") from error
+
+
+def segment_routes(segmenter: Segmenter, settings: Settings) -> APIRouter:
+    """The use of the service."""
+    router = APIRouter(tags=["segmentation"])
+    uploads = asyncio.Semaphore(settings.upload_capacity)
+
+    async def received(request: Request) -> bytes:
+        if uploads.locked():
+            raise errors.QueueFull(f"{settings.upload_capacity} uploads are being received already.")
+        async with uploads:
+            return await read_upload(request, max_bytes=settings.max_body_bytes, timeout_s=settings.upload_timeout_s)
+
+    @router.post(
+        "/v1/segment",
+        response_model=SegmentationAnswer | MasksAnswer,
+        responses={**_PICTURE, **_PROBLEMS},
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
+        """Segments a breast ultrasound image.
+
+        Send the file as the form field `image`, or as the body itself:
+
+            curl -F image=@image.png http://127.0.0.1:8000/v1/segment
+            curl -H 'Content-Type: image/png' --data-binary @image.png 'http://127.0.0.1:8000/v1/segment?format=rle'
+
+        The image is resized to the version's input, and the mask comes back on the image's own grid.
+        """
+        request.state.format = asked = query.format or _negotiated(",".join(request.headers.getlist("accept")))
+        # What can be refused without the body is, so that nobody uploads it in vain.
+        segmenter.pool.refuse_if_full()
+        loaded = await segmenter.versions.get(query.model, query.version)
+        request.state.model, request.state.version = loaded.version.name, loaded.version.number
+        upload = Upload(await received(request), query.spacing, query.mask_space)
+        question = Question(request.state.request_id, loaded, asked, query.mask_space)
+
+        def encode(segmentation: Segmentation) -> Response:
+            return answer(question, segmentation)
+
+        return await _unless_gone(request, segmenter.segment(upload, loaded, encode))
+
+    return router
+
+
+def _negotiated(accept: str) -> Format:
+    """The format of the most wanted media type that is offered (RFC 9110 section 12.5.1)."""
+    wanted = [_media_range(item) for item in (accept or "*/*").split(",")]
+    for media_type, quality in sorted(wanted, key=lambda item: -item[1]):
+        if media_type in _OFFERED and quality > 0:
+            return _OFFERED[media_type]
+    raise errors.MediaTypeNotOffered("Answers are application/json or image/png; or say ?format=json|png|rle|overlay.")
+
+
+def _media_range(item: str) -> tuple[str, float]:
+    media_type, options = parse_options_header(item.strip())
+    try:
+        return media_type.decode("latin-1"), float(options.get(b"q", 1))
+    except ValueError:
+        return "", 0.0
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; the work is cancelled when the client leaves before.
+
+    Raises:
+        ClientGone: The client left.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise errors.ClientGone("The client left before its answer was ready.")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

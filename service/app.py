@@ -1,0 +1,83 @@
+"""The composition root: what the service is made of."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.responses import RedirectResponse
+
+from model_store.loading import load
+from model_store.store import ModelStore
+from service.api import problems
+from service.api.health import health_routes, service_version
+from service.api.models import model_routes
+from service.api.observer import Observer
+from service.api.segment import segment_routes
+from service.metrics import Metrics
+from service.segmentation import Segmenter
+from service.settings import Settings
+from service.versions import Load, Versions
+from service.workers import WorkerPool, available_cores
+
+DESCRIPTION = """\
+Upload a breast ultrasound image, and the tumour mask comes back, with the area of each class:
+0 background, 1 benign, 2 malignant.
+
+For research, beside an expert. Not a medical device.
+"""
+
+
+def create_app(settings: Settings, *, load_version: Load | None = None) -> FastAPI:
+    """The application. It loads the default version while it already answers: `/readyz` says when it is there.
+
+    Args:
+        settings: All that can be configured.
+        load_version: Verifies a version and makes it ready for as many workers as there are; the store's own if none.
+    """
+    workers = settings.workers or available_cores()
+    metrics = Metrics(service_version())
+    versions = Versions(
+        ModelStore(settings.store),
+        load_version or partial(load, provider=settings.provider, workers=workers),
+        metrics,
+        model=settings.model,
+        others=settings.loaded_versions,
+    )
+    pool = WorkerPool("worker", workers=workers, capacity=settings.queue_capacity)
+    metrics.watch(pool)
+    segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.loading = asyncio.create_task(versions.start())
+        yield
+        app.state.stopping = True
+        await app.state.loading
+        pool.close()
+        versions.close()
+
+    app: FastAPI = FastAPIOffline(
+        title="EFSNet breast ultrasound segmentation",
+        description=DESCRIPTION,
+        version=service_version(),
+        license_info={"name": "Apache-2.0"},
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.stopping = False
+    app.state.versions = versions
+    app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
+    app.include_router(segment_routes(segmenter, settings))
+    app.include_router(model_routes(versions))
+    app.include_router(health_routes(segmenter, metrics))
+    app.include_router(problems.problem_routes())
+    problems.install(app)
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        return RedirectResponse(f"{settings.root_path}/docs")
+
+    return app

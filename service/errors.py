@@ -1,0 +1,83 @@
+"""Everything the service raises beside what `efsnet` and `model_store` raise.
+
+* ServiceError
+  - UploadError: the request's body cannot be used
+    · BodyEmpty
+    · BodyTooLarge
+    · MediaTypeUnsupported
+    · FormMalformed
+    · FormFieldUnknown
+    · TooManyFiles
+    · UploadTimedOut
+  - MediaTypeNotOffered: no answer of an accepted media type exists
+  - QueueFull: more work waits than the service holds
+  - DeadlineExceeded: the answer was not ready in time
+  - ClientGone: the client left before its answer was ready
+  - ModelNotReady: the default version is not loaded
+  - Stopping: the service takes no new work
+  - OutputsExist: files of an earlier run would be overwritten
+"""
+
+
+class ServiceError(Exception):
+    """Base of all errors of this package."""
+
+
+class UploadError(ServiceError):
+    """The request's body cannot be used."""
+
+
+class BodyEmpty(UploadError):
+    """There is no image in the body."""
+
+
+class BodyTooLarge(UploadError):
+    """The body is over the limit; found before more of it was kept than the limit allows."""
+
+
+class MediaTypeUnsupported(UploadError):
+    """The body is of a media type that is not taken."""
+
+
+class FormMalformed(UploadError):
+    """The body is not the form that its Content-Type says."""
+
+
+class FormFieldUnknown(UploadError):
+    """The form has a field of another name than the one that is taken."""
+
+
+class TooManyFiles(UploadError):
+    """The form holds more than one file."""
+
+
+class UploadTimedOut(UploadError):
+    """The body was not received in time."""
+
+
+class MediaTypeNotOffered(ServiceError):
+    """The client accepts no media type that an answer can have."""
+
+
+class QueueFull(ServiceError):
+    """More work waits than the service holds."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The answer was not ready in time."""
+
+
+class ClientGone(ServiceError):
+    """The client left before its answer was ready."""
+
+
+class ModelNotReady(ServiceError):
+    """The version that answers by default is not loaded: it still loads, or is missing or damaged."""
+
+
+class Stopping(ServiceError):
+    """The service is about to end, and new work should go elsewhere."""
+
+
+class OutputsExist(ServiceError):
+    """Files of an earlier run would be overwritten, or two inputs would be written to one file."""

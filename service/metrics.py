@@ -1,0 +1,98 @@
+"""What Prometheus is told. No label or value comes from a request's body, name or address."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from service.workers import WorkerPool
+
+HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0)
+SHARE_BUCKETS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
+CONFIDENCE_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 1.0)
+
+
+class Metrics:
+    """The metrics of one application, in a registry of their own."""
+
+    def __init__(self, service_version: str) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        Info("efs_build", "Version of the service.", registry=registry).info({"version": service_version})
+
+        self.http_duration = Histogram(
+            "http_server_request_duration_seconds",
+            "Time from a request's first byte to its answer's last.",
+            ("method", "route", "status"),
+            buckets=HTTP_BUCKETS,
+            registry=registry,
+        )
+        self.http_active = Gauge(
+            "http_server_active_requests", "Requests that are being answered.", ("method",), registry=registry
+        )
+        self.stage_duration = Histogram(
+            "efs_stage_duration_seconds",
+            "Time of each stage of a segmentation; `queue` is the wait for a worker.",
+            ("stage", "model", "version"),
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.requests = Counter(
+            "efs_requests",
+            "Segmentations asked for, by outcome: ok, invalid, rejected, error, cancelled, timeout.",
+            ("model", "version", "outcome", "format"),
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "efs_rejected", "Segmentations refused, by the code of the problem.", ("reason",), registry=registry
+        )
+        self.model_info = Gauge(
+            "efs_model_info",
+            "1 for each version in memory.",
+            ("model", "version", "digest", "alias", "engine", "precision"),
+            registry=registry,
+        )
+        self.model_loads = Counter(
+            "efs_model_loads", "Versions loaded (ok) or refused.", ("outcome",), registry=registry
+        )
+        self.model_load_duration = Histogram(
+            "efs_model_load_duration_seconds",
+            "Time to verify a version, replay its reference images and make it ready.",
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.selftest_success = Gauge(
+            "efs_selftest_last_success_timestamp_seconds",
+            "When a version last gave the label maps of its reference images.",
+            ("model", "version"),
+            registry=registry,
+        )
+        self.selftest_differing = Gauge(
+            "efs_selftest_differing_pixels",
+            "Pixels of its reference images that a version gave another class.",
+            ("model", "version"),
+            registry=registry,
+        )
+        self.class_fraction = Histogram(
+            "efs_class_fraction",
+            "Share of an image that is of a class.",
+            ("class", "model", "version"),
+            buckets=SHARE_BUCKETS,
+            registry=registry,
+        )
+        self.mask_confidence = Histogram(
+            "efs_mask_confidence",
+            "Mean confidence of a class, where an image has it.",
+            ("class", "model", "version"),
+            buckets=CONFIDENCE_BUCKETS,
+            registry=registry,
+        )
+
+    def watch(self, pool: WorkerPool) -> None:
+        """Tells the state of the pool of workers whenever Prometheus asks."""
+        gauges = {
+            "efs_queue_depth": ("Images that wait for a worker.", lambda: pool.waiting),
+            "efs_queue_capacity": ("Images that may wait for a worker.", lambda: pool.capacity),
+            "efs_inflight_requests": ("Images that a worker is at.", lambda: pool.running),
+        }
+        for name, (documentation, value) in gauges.items():
+            Gauge(name, documentation, registry=self.registry).set_function(value)

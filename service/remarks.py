@@ -1,0 +1,41 @@
+"""What a reader of an answer should know about the image: told beside every mask, as its warnings."""
+
+from dataclasses import dataclass
+
+from efsnet.image import Finding, Image
+from efsnet.specification import InputSpecification
+
+STRETCH = 2.0
+"""Change of the aspect ratio from which it is told; BUSI's images are changed by up to 2.05."""
+
+_DETAILS: dict[str, str] = {
+    Finding.COLOUR: "The image has colours; the network sees their brightness only. It was trained on grey images.",
+    Finding.TRANSPARENCY: "Transparent pixels were taken for black.",
+    Finding.SIXTEEN_BIT: "The image has more than 8 bits a pixel; the 8 highest are used.",
+    Finding.ROTATED_BY_EXIF: "The image was turned as its EXIF orientation says; rows and columns are those after it.",
+    Finding.SMALL: "The image is so small that the network sees mostly blur.",
+    Finding.FLAT: "The image has hardly any contrast: it is black, saturated or empty.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One such thing."""
+
+    code: str
+    detail: str
+
+
+def remarks(image: Image, grid: InputSpecification) -> tuple[Remark, ...]:
+    """All that there is to tell of an image that is resized to this input."""
+    told = [Remark(finding, _DETAILS[finding]) for finding in image.findings]
+    stretch = (image.columns / image.rows) / (grid.columns / grid.rows)
+    if not 1 / STRETCH <= stretch <= STRETCH:
+        told.append(
+            Remark(
+                "aspect_ratio_changed",
+                f"The image of {image.rows} rows and {image.columns} columns was stretched to "
+                f"{grid.rows} x {grid.columns}; shapes so far from those trained on are less reliable.",
+            )
+        )
+    return tuple(told)

@@ -1,0 +1,148 @@
+"""The use case: an uploaded image becomes a label map and its measurement."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from efsnet.image import Image, PixelSpacing, decode_image
+from efsnet.maps import LabelMap
+from efsnet.measurement import Measurement, measure
+from efsnet.postprocessing import to_grid, to_label_map
+from efsnet.predictor import Predictor
+from efsnet.preprocessing import to_input
+from efsnet.specification import Specification
+from model_store.loading import LoadedVersion
+from service.errors import DeadlineExceeded
+from service.metrics import Metrics
+from service.remarks import Remark, remarks
+from service.versions import Versions
+from service.workers import WorkerPool
+
+MaskSpace = Literal["original", "model"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upload:
+    """An image file, and what is asked of it."""
+
+    data: bytes
+    spacing: PixelSpacing | None
+    mask_space: MaskSpace
+    """`original`: the label map is on the image's own grid; `model`: on the network's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """What became of an image."""
+
+    image: Image
+    label_map: LabelMap
+    """On the grid that was asked for."""
+    measurement: Measurement
+    """Of that label map."""
+    remarks: tuple[Remark, ...]
+    seconds: dict[str, float]
+    """Time of each stage, by its name, in the order in which they ran."""
+
+
+class Stages:
+    """A stopwatch for work that is done stage by stage."""
+
+    def __init__(self, since: float) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = since
+
+    def end(self, stage: str) -> None:
+        """Ends a stage that began where the one before ended."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._since
+        self._since = now
+
+
+def segment(
+    upload: Upload, specification: Specification, predictor: Predictor, stages: Stages, max_pixels: int
+) -> Segmentation:
+    """Decodes, predicts and measures: the one way from a file to an answer, with a server and without.
+
+    Raises:
+        ImageError: The file cannot be used.
+    """
+    image = decode_image(upload.data, max_pixels=max_pixels, spacing=upload.spacing)
+    stages.end("decode")
+    tensor = to_input(image, specification.input)
+    stages.end("preprocess")
+    probability_map = predictor.run(tensor)
+    stages.end("infer")
+    label_map = to_label_map(probability_map, specification.post_processing)
+    grid = (image.rows, image.columns) if upload.mask_space == "original" else (label_map.rows, label_map.columns)
+    label_map = to_grid(label_map, *grid)
+    measurement = measure(
+        label_map,
+        probability_map=probability_map,
+        classes=specification.classes,
+        spacing=_on_grid(image, label_map),
+    )
+    stages.end("postprocess")
+    return Segmentation(image, label_map, measurement, remarks(image, specification.input), stages.seconds)
+
+
+def _on_grid(image: Image, label_map: LabelMap) -> PixelSpacing | None:
+    """The spacing of the label map's pixels, which cover the same image."""
+    if image.spacing is None:
+        return None
+    return PixelSpacing(
+        image.spacing.row_mm * image.rows / label_map.rows,
+        image.spacing.column_mm * image.columns / label_map.columns,
+    )
+
+
+class Segmenter:
+    """Segments uploads with a pool of workers, each with its own predictor."""
+
+    def __init__(
+        self, versions: Versions, pool: WorkerPool, metrics: Metrics, *, max_pixels: int, deadline_s: float
+    ) -> None:
+        self.versions = versions
+        self.pool = pool
+        self._metrics = metrics
+        self._max_pixels = max_pixels
+        self._deadline_s = deadline_s
+
+    async def segment(self, upload: Upload, loaded: LoadedVersion, encode: Callable[[Segmentation], T]) -> T:
+        """What `encode` makes of the segmentation, all done by a worker. Given up when this is cancelled.
+
+        Raises:
+            ImageError: The file cannot be used.
+            QueueFull: Too many uploads wait already.
+            DeadlineExceeded: It was not ready in time.
+        """
+        queued = time.perf_counter()
+
+        def work(worker: int) -> T:
+            stages = Stages(queued)
+            stages.end("queue")
+            predictor = loaded.predictors[worker]
+            specification = loaded.version.manifest.specification
+            segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
+            answer = encode(segmentation)
+            stages.end("encode")
+            self._tell(loaded, segmentation)
+            return answer
+
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.wrap_future(self.pool.submit(work))
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"The answer was not ready within {self._deadline_s:g} s.") from error
+
+    def _tell(self, loaded: LoadedVersion, segmentation: Segmentation) -> None:
+        names = loaded.version.name, str(loaded.version.number)
+        for stage, seconds in segmentation.seconds.items():
+            self._metrics.stage_duration.labels(stage, *names).observe(seconds)
+        for area in segmentation.measurement.classes:
+            self._metrics.class_fraction.labels(area.label, *names).observe(area.fraction)
+            if area.mean_confidence is not None:
+                self._metrics.mask_confidence.labels(area.label, *names).observe(area.mean_confidence)

@@ -1,0 +1,66 @@
+"""The application behind a port, from the line that says where it is to an orderly stop."""
+
+import asyncio
+import contextlib
+import math
+import socket
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+
+from service.errors import ModelNotReady
+from service.settings import Settings
+
+TICK_S = 0.1
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says when the service can be used, and becomes not ready before it closes its port."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=math.ceil(settings.deadline_s),
+            )
+        )
+        self._state = app.state
+        self._settings = settings
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves until it is told to stop."""
+        # uvicorn raises Ctrl+C once more when all is done.
+        with contextlib.suppress(KeyboardInterrupt):
+            super().run(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Opens the port."""
+        await super().startup(sockets)
+        self._announcing = asyncio.create_task(self._announce())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finishes what runs, at most for the deadline of an answer."""
+        self._state.stopping = True
+        waited_s = 0.0
+        while waited_s < self._settings.drain_s and not self.force_exit:
+            await asyncio.sleep(TICK_S)
+            waited_s += TICK_S
+        await super().shutdown(sockets)
+
+    async def _announce(self) -> None:
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+        address = f"http://{host}:{port}"
+        await self._state.loading
+        try:
+            version = self._state.versions.default.version
+        except ModelNotReady as error:
+            typer.echo(f"Not ready, as {address}/readyz tells: {error}")
+        else:
+            typer.echo(f"{version} is ready: try it at {address}/docs, or POST an image to {address}/v1/segment")

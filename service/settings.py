@@ -1,0 +1,49 @@
+"""Every knob of the service. Nothing else reads the environment."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, when the service starts, from variables named EFSNET_ and the knob in capitals.
+
+    docs/settings.md lists them, and a test holds it to that.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EFSNET_", frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on; the default is reachable from this machine only."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on; 0 takes a free one."""
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    """Path under which a proxy publishes the service, such as `/efsnet`."""
+    store: Annotated[Path, AfterValidator(Path.expanduser), Field(validate_default=True)] = Path(
+        "~/.local/share/efsnet/store"
+    )
+    """Folder of the published versions; an empty one is given the version that ships with the service."""
+    model: str = "efsnet"
+    """Model that answers when a request names none, with the version that its alias `production` names."""
+    provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto"
+    """Inference engine; `auto` takes the fastest of those installed."""
+    workers: PositiveInt | None = None
+    """Images processed at the same time; one for each core by default."""
+    queue_capacity: NonNegativeInt = 32
+    """Images that may wait for a worker; one more is refused with 429."""
+    upload_capacity: PositiveInt = 32
+    """Uploads received at the same time; one more is refused with 429. Bounds the memory for uploads."""
+    loaded_versions: PositiveInt = 2
+    """Versions held in memory beside the default one, for requests that name a version."""
+    max_body_bytes: PositiveInt = 10_000_000
+    """Largest request body."""
+    max_pixels: PositiveInt = 25_000_000
+    """Largest image, in pixels, found from its header before it is decoded."""
+    upload_timeout_s: PositiveFloat = 30.0
+    """Time in which a request's body must have arrived."""
+    deadline_s: PositiveFloat = 30.0
+    """Time in which an answer must be ready once the body has arrived; also how long a stop waits for running work."""
+    drain_s: NonNegativeFloat = 0.0
+    """Time between becoming not ready and closing the port at a stop; behind a load balancer, longer than its check."""
