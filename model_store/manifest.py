@@ -11,7 +11,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from efsnet.specification import Specification
 from model_store.digest import Digest, DigestText
-from model_store.errors import DigestMismatch, DraftInvalid, ManifestInvalid, SchemaUnknown
+from model_store.errors import DraftInvalid, ManifestInvalid, SchemaUnknown
+from model_store.seal import sealed, unsealed
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -23,7 +24,6 @@ NAME_PATTERN = "^[a-z][a-z0-9_-]{0,63}$"
 
 _PATH_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._ ()-]*[A-Za-z0-9_)])?")
 _LABEL_MAP = ".label_map.png"
-_SEALED = re.compile(r'\{\n  "seal": "(?P<seal>sha256:[0-9a-f]{64})",\n(?P<content>.*)', re.DOTALL)
 
 Value = TypeVar("Value")
 
@@ -122,11 +122,7 @@ class Draft(Part):
 
 
 class Manifest(Draft):
-    """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest.
-
-    The text begins with a seal, the digest of the text without it: a changed byte is found even where nobody noted
-    the version's digest. It guards against accidents; against intent there are promotion records and signatures.
-    """
+    """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest."""
 
     schema_version: Literal[1]
     name: Name
@@ -175,21 +171,17 @@ class Manifest(Draft):
             raise DraftInvalid(f"This cannot be published: {error}") from error
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str | bytes) -> Self:
         """The manifest that this text writes.
 
         Raises:
-            DigestMismatch: It was changed since it was sealed.
+            DigestMismatch: It is not as it was published.
             SchemaUnknown: A newer release wrote it.
             ManifestInvalid: It is none.
         """
         if len(text) > MANIFEST_MAX_BYTES:
             raise ManifestInvalid(f"A manifest has at most {MANIFEST_MAX_BYTES} bytes.")
-        if not (sealed := _SEALED.fullmatch(text)):
-            raise ManifestInvalid("This is no manifest: it does not begin with a seal.")
-        content = "{\n" + sealed["content"]
-        if sealed["seal"] != str(Digest.of(content.encode())):
-            raise DigestMismatch("The manifest was changed after it was published.")
+        content = unsealed(text)
         try:
             schema = _Schema.model_validate_json(content).schema_version
             if schema > SCHEMA_VERSION:
@@ -204,7 +196,7 @@ class Manifest(Draft):
         content = self.model_dump(mode="json")
         first = {key: content[key] for key in ("schema_version", "name", "version", "created_at")}
         text = json.dumps({**first, **content}, indent=2, ensure_ascii=False) + "\n"
-        return f'{{\n  "seal": "{Digest.of(text.encode())}",\n' + text.removeprefix("{\n")
+        return sealed(text)
 
 
 class _Schema(BaseModel):

@@ -11,8 +11,9 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from model_store import files
 from model_store.digest import Digest, DigestText
-from model_store.errors import ChainBroken
+from model_store.errors import ChainBroken, DigestMismatch
 from model_store.manifest import Moment, Name, Number, Part, explained
+from model_store.seal import sealed, unsealed
 
 RECORD_MAX_BYTES = 50_000
 _FILE_NAME = re.compile(r"([0-9]{6})\.json")
@@ -46,15 +47,17 @@ class Promotion(Decision):
         """The promotion that this text writes.
 
         Raises:
-            ChainBroken: It is none.
+            ChainBroken: It is none, or not the one that was written.
         """
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(unsealed(text))
         except ValidationError as error:
-            raise ChainBroken(f"No promotion record: {explained(error)}.") from error
+            raise ChainBroken(f"This is no promotion record: {explained(error)}.") from error
+        except DigestMismatch as error:
+            raise ChainBroken(str(error)) from error
 
     def __str__(self) -> str:
-        return self.model_dump_json(indent=2) + "\n"
+        return sealed(self.model_dump_json(indent=2) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,10 @@ class PromotionLog:
         previous = None
         for number in range(1, newest + 1):
             content = self._content(number)
-            promotion = Promotion.parse(content)
+            try:
+                promotion = Promotion.parse(content)
+            except ChainBroken as error:
+                raise ChainBroken(f"{self._path(number)}: {error}") from error
             if promotion.number != number or promotion.previous != previous:
                 raise ChainBroken(f"{self._path(number)} does not follow from the record before it.")
             previous = Digest.of(content)

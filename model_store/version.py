@@ -38,9 +38,7 @@ class Version:
         if content is None:
             raise FileMissing(f"{name} {number}: {MANIFEST} is missing.")
         try:
-            manifest = Manifest.parse(content.decode())
-        except UnicodeDecodeError as error:
-            raise DigestMismatch(f"{name} {number}: {MANIFEST} is not what was published.") from error
+            manifest = Manifest.parse(content)
         except (ManifestInvalid, DigestMismatch) as error:
             raise type(error)(f"{name} {number}: {MANIFEST}: {error}") from error
         if (manifest.name, manifest.version) != (name, number):

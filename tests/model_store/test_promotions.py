@@ -1,0 +1,145 @@
+"""Promotion records: a chain in which nothing can be changed, left out or put in."""
+
+import json
+import shutil
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.digest import Digest
+from model_store.errors import ChainBroken
+from model_store.promotions import Decision, Promotion, PromotionLog, standing
+from model_store.seal import sealed
+
+PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20).filter(
+    lambda text: bool(text.strip())
+)
+digests = st.binary(max_size=8).map(Digest.of)
+promotions = st.builds(
+    Promotion,
+    action=st.sampled_from(["promote", "rollback"]),
+    alias=st.sampled_from(["production", "candidate", "a-b_9"]),
+    version=st.integers(1, 999_999_999),
+    digest=digests,
+    by=PRINTABLE,
+    why=PRINTABLE,
+    number=st.integers(1, 999_999),
+    at=st.datetimes(timezones=st.just(UTC)),
+    previous=st.none() | digests,
+)
+
+
+@given(promotions)
+def test_a_promotion_is_read_as_it_is_written(promotion: Promotion) -> None:
+    """`Promotion.parse(str(p)) == p`."""
+    assert promotion == Promotion.parse(str(promotion))
+
+
+@given(st.lists(promotions, max_size=8))
+def test_an_alias_names_what_its_newest_record_says_whatever_the_history(history: list[Promotion]) -> None:
+    """Also if the records are not such as this release writes."""
+    newest = {promotion.alias: promotion.version for promotion in history}
+
+    for alias, version in newest.items():
+        assert version == standing(history, alias)[-1].version
+
+
+def decision(version: int = 1) -> Decision:
+    """That `production` be this version."""
+    digest = Digest.of(str(version).encode())
+    return Decision(action="promote", alias="production", version=version, digest=digest, by="x", why="y")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PromotionLog:
+    """Of three records."""
+    log = PromotionLog(tmp_path / "promotions")
+    for version in (1, 2, 3):
+        log.append(log.read(), decision(version))
+    return log
+
+
+def test_each_record_holds_the_digest_of_the_one_before(log: PromotionLog) -> None:
+    """As `sha256sum` gives it for the file."""
+    contents = log.contents()
+
+    assert ["000001.json", "000002.json", "000003.json"] == list(contents)
+    for before, after in (("000001.json", "000002.json"), ("000002.json", "000003.json")):
+        assert str(Digest.of(contents[before])) == json.loads(contents[after])["previous"]
+
+
+def test_a_number_is_written_once(log: PromotionLog) -> None:
+    """Of two who have seen the same records, the second is told so."""
+    seen = log.read()
+
+    assert log.append(seen, decision())
+    assert None is log.append(seen, decision())
+    assert 4 == len(log.read())
+
+
+def test_other_files_are_passed_over(log: PromotionLog) -> None:
+    """Notes, temporary folders and other numbers are no records."""
+    for name in ("README.md", ".tmp-1", "4.json", "000004.json.bak", "00004.json"):
+        (log.folder / name).write_bytes(b"")
+
+    assert 3 == len(log.read())
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_any_changed_byte_of_a_record_is_found_and_named(log: PromotionLog, number: int) -> None:
+    """The newest record's too, lest a damaged name of an alias bring back an older version."""
+    path = log.folder / f"00000{number}.json"
+    content = path.read_bytes()
+    path.chmod(0o644)
+    for place in range(0, len(content), 11):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ChainBroken, match=rf"00000{number}\.json"):
+            log.read()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_missing_record_is_found(log: PromotionLog, number: int) -> None:
+    """And named."""
+    (log.folder / f"00000{number}.json").unlink()
+
+    with pytest.raises(ChainBroken, match=rf"00000{number}\.json is missing"):
+        log.read()
+
+
+def test_a_copied_record_is_found(log: PromotionLog) -> None:
+    """An old decision does not come again under a new number."""
+    shutil.copy(log.folder / "000002.json", log.folder / "000004.json")
+
+    with pytest.raises(ChainBroken, match=r"000004\.json"):
+        log.read()
+
+
+def test_a_rewritten_record_is_found(log: PromotionLog) -> None:
+    """The record after it has the digest of the one that was there."""
+    path = log.folder / "000002.json"
+    rewritten = Promotion.parse(path.read_bytes()).model_copy(update={"why": "another reason"})
+    path.unlink()
+    path.write_text(str(rewritten))
+
+    with pytest.raises(ChainBroken, match=r"000003\.json does not follow"):
+        log.read()
+
+
+def test_a_record_of_another_kind_breaks_the_chain(log: PromotionLog) -> None:
+    """A seal alone makes no promotion."""
+    (log.folder / "000004.json").write_text(sealed('{\n  "number": 4\n}\n'))
+
+    with pytest.raises(ChainBroken, match=r"000004\.json: This is no promotion record"):
+        log.read()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"null", b"x" * 1_000_000])
+def test_what_is_no_record_breaks_the_chain(log: PromotionLog, content: bytes) -> None:
+    """In the newest place too."""
+    (log.folder / "000004.json").write_bytes(content)
+
+    with pytest.raises(ChainBroken, match=r"000004\.json"):
+        log.read()
