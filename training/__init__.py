@@ -1,1 +1,4 @@
-"""Makes versions: data sets, training, evaluation, export and publishing. Beside the network, the only user of torch."""
+"""Makes versions: data sets, training, evaluation, export and publishing.
+
+Beside the network itself, the only user of torch.
+"""

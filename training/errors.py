@@ -3,7 +3,9 @@
 * TrainingError
   - DatasetInvalid: a data set on disk, with every problem found
   - ConfigurationInvalid: a training configuration
+  - SplitDiffers: a run's split names images that the data set does not have
   - RunUnusable: a run folder that cannot be started, resumed or published
+  - ParityLost: an exported graph that does not give the network's probabilities
 """
 
 from collections.abc import Sequence
@@ -27,5 +29,18 @@ class ConfigurationInvalid(TrainingError):
     """A training configuration that cannot be."""
 
 
+class SplitDiffers(TrainingError):
+    """A run's split names images that the data set does not have."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"The run was split over another data set: {len(missing)} of its images are not here, first {missing[0]}."
+        )
+
+
 class RunUnusable(TrainingError):
     """A run folder that cannot be started, resumed or published."""
+
+
+class ParityLost(TrainingError):
+    """An exported graph that does not give the network's probabilities."""

@@ -4,8 +4,9 @@ The validation part chooses temperature, threshold and minimum area; the test pa
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -17,8 +18,13 @@ from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.postprocessing import to_label_map
 from efsnet.predictor import Predictor
 from efsnet.specification import PostProcessing, Specification
+from training.datasets.folds import Split
 from training.datasets.records import CLASS_NUMBERS, Record
+from training.errors import RunUnusable
+from training.export.onnx_export import export
 from training.metrics import Figure, confusion_counts, figures, has_lesion
+from training.run import RunFolder
+from training.specification import specification
 
 THRESHOLDS = tuple(round(0.20 + 0.05 * step, 2) for step in range(11))
 MINIMUM_AREAS = (0.0, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01)
@@ -67,10 +73,45 @@ class Predicted:
         return np.array([CLASS_NUMBERS[record.kind] for record in self.records], dtype=np.int64)
 
 
-def predict(predictor: Predictor, specification: Specification, records: Iterable[Record]) -> Predicted:
+def evaluate_run(folder: RunFolder, split: Split) -> Mapping[str, Figure]:
+    """Chooses an operating point on the validation part, measures the test part, and writes both into the run.
+
+    Raises:
+        RunUnusable: the run is not finished.
+    """
+    side = folder.configuration().input_size
+    uncalibrated = specification(side, OperatingPoint(1.0, 0.5, 0.0).rules())
+    predictor = Predictor(export(folder.network(), uncalibrated), uncalibrated, threads=os.cpu_count() or 1)
+    point = choose(predict(predictor, uncalibrated, split.validation))
+    test = predict(predictor, uncalibrated, split.test)
+    measured = evaluate(calibrated(test, point.temperature), point.rules())
+    folder.operating_point_file.write_text(point.as_json(), encoding="utf-8")
+    answer = {
+        "part": "test",
+        "grid": [side, side],
+        "images": len(split.test),
+        "figures": {name: asdict(figure) for name, figure in measured.items()},
+    }
+    folder.metrics_file.write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
+    return measured
+
+
+def read_operating_point(folder: RunFolder) -> OperatingPoint:
+    """What the validation part of a run chose.
+
+    Raises:
+        RunUnusable: the run is not evaluated.
+    """
+    try:
+        return OperatingPoint(**json.loads(folder.operating_point_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunUnusable(f"{folder.path} is not evaluated: run `evaluate` first ({error}).") from error
+
+
+def predict(predictor: Predictor, specified: Specification, records: Iterable[Record]) -> Predicted:
     """Probability maps of records, with references resized to the network's grid, nearest pixel."""
     records = tuple(records)
-    size = (specification.input.columns, specification.input.rows)
+    size = (specified.input.columns, specified.input.rows)
     references = [
         np.asarray(PillowImage.fromarray(record.read_reference()).resize(size, PillowImage.Resampling.NEAREST))
         for record in records
@@ -91,11 +132,11 @@ def choose(validation: Predicted) -> OperatingPoint:
         validation: Predictions of an uncalibrated network (temperature 1).
     """
     temperature = fit_temperature(validation)
-    calibrated = [tempered(probability_map, temperature) for probability_map in validation.probability_maps]
+    maps = calibrated(validation, temperature).probability_maps
     candidates = [
         OperatingPoint(temperature, threshold, area) for threshold, area in product(THRESHOLDS, MINIMUM_AREAS)
     ]
-    return max(candidates, key=lambda candidate: _mean_dice(calibrated, validation.references, candidate.rules()))
+    return max(candidates, key=lambda candidate: _mean_dice(maps, validation.references, candidate.rules()))
 
 
 def fit_temperature(validation: Predicted) -> float:
@@ -113,6 +154,11 @@ def fit_temperature(validation: Predicted) -> float:
         return float((normaliser - scaled[truth, np.arange(truth.size)]).mean())
 
     return round(float(minimize_scalar(negative_log_likelihood, bounds=TEMPERATURES, method="bounded").x), 3)
+
+
+def calibrated(predicted: Predicted, temperature: float) -> Predicted:
+    """The same predictions at another temperature."""
+    return replace(predicted, probability_maps=tuple(tempered(p, temperature) for p in predicted.probability_maps))
 
 
 def tempered(probability_map: ProbabilityMap, temperature: float) -> ProbabilityMap:

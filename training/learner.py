@@ -29,7 +29,7 @@ class Learner(lightning.LightningModule):
 
     def __init__(self, network: EFSNet, configuration: Configuration, *, compiled: bool) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch forgot it
         self.configuration = configuration
         self.loss = SegmentationLoss(configuration.loss)
         self.compiled = compiled

@@ -1,7 +1,7 @@
 """The loss of a batch: weighted cross-entropy, Dice terms (MONAI's), and a term for normal images."""
 
 import torch
-from monai.losses import DiceLoss
+from monai.losses.dice import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -84,7 +84,7 @@ def figures(counts: Counts, kinds: NDArray[np.int64], alarmed: NDArray[np.bool_]
         "missed_lesions": _rate(f"share of tumour images with lesion IoU < {MISS_IOU}", iou[tumour] < MISS_IOU),
         "false_alarms": _rate("share of normal images with any lesion after post-processing", alarmed[~tumour]),
         "type_right_when_found": _rate(
-            f"share of tumour images with lesion IoU >= {MISS_IOU} whose predicted lesion pixels are mostly of its class",
+            f"share of tumour images with lesion IoU >= {MISS_IOU} most of whose lesion pixels are of its class",
             _majority_type(counts)[tumour & (iou >= MISS_IOU)] == kinds[tumour & (iou >= MISS_IOU)],
         ),
     }

@@ -7,7 +7,8 @@
         logs/                metrics.csv of each start, and TensorBoard's events
         weights.safetensors  the final weights, present once the run is finished
 
-Evaluation adds `operating_point.json` and `metrics.json` (see `training.evaluation`).
+Evaluation adds `operating_point.json`, what the validation part chose, and `metrics.json`, the figures of the test
+part (see `training.evaluation`).
 """
 
 import hashlib
@@ -27,6 +28,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
@@ -91,6 +93,14 @@ class RunFolder:
     def weights_file(self) -> Path:
         return self.path / "weights.safetensors"
 
+    @property
+    def operating_point_file(self) -> Path:
+        return self.path / "operating_point.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.json"
+
     def configuration(self) -> Configuration:
         """The recipe of the run.
 
@@ -101,6 +111,19 @@ class RunFolder:
             return Configuration.model_validate_json(self.configuration_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunUnusable(f"{self.path} is no training run: {self.configuration_file.name}: {error}") from error
+
+    def split(self, records: Iterable[Record]) -> Split:
+        """The parts on which the run was trained, chosen and tested.
+
+        Raises:
+            RunUnusable: the folder holds no run.
+            SplitDiffers: `records` are of another data set.
+        """
+        try:
+            text = self.split_file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RunUnusable(f"{self.path} is no training run: {error}") from error
+        return Split.from_csv(text, records)
 
     def network(self) -> EFSNet:
         """The trained network.
@@ -114,7 +137,7 @@ class RunFolder:
         network = EFSNet(dropout=configuration.dropout)
         try:
             network.load_state_dict(load_file(self.weights_file))
-        except Exception as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise RunUnusable(f"{self.weights_file}: {error}") from error
         return network.eval()
 
@@ -235,7 +258,7 @@ def _renew_normalisation(network: EFSNet, configuration: Configuration, samples:
     size = configuration.input_size
 
     def batches() -> Iterator[Tensor]:
-        for indices in islice(order.split(NORMALISATION_BATCH), NORMALISATION_BATCHES):
+        for indices in islice(torch.split(order, NORMALISATION_BATCH), NORMALISATION_BATCHES):
             images = samples.images[indices].float() / 255
             yield torch.nn.functional.interpolate(images, (size, size), mode="area")
 

@@ -12,14 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from training.datasets.records import CLASS_NUMBERS, Record
+from training.errors import SplitDiffers
 
 FOLDS = Path(__file__).with_name("busi_folds.csv")
 FOLD_COUNT = 5
 FOLD_SEED = 20240704
+PARTS = ("train", "validation", "test", "left_out")
 VALIDATION_PARTS = 10
 """One in this many training scenes is for choosing thresholds and temperature."""
 
@@ -45,9 +48,29 @@ class Split:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["part", "file", "scene"])
-        for part in ("train", "validation", "test", "left_out"):
+        for part in PARTS:
             table.writerows([part, record.name, record.scene] for record in getattr(self, part))
         return text.getvalue()
+
+    @classmethod
+    def from_csv(cls, text: str, records: Iterable[Record]) -> Self:
+        """The split that `as_csv` wrote, of the same data set.
+
+        Raises:
+            SplitDiffers: images of the split are not in the data set, or not of the same scene.
+        """
+        known = {(record.name, record.scene): record for record in records}
+        parts: dict[str, list[Record]] = {part: [] for part in PARTS}
+        missing = []
+        for row in csv.DictReader(io.StringIO(text)):
+            record = known.get((row["file"], row["scene"]))
+            if record is None:
+                missing.append(row["file"])
+            else:
+                parts[row["part"]].append(record)
+        if missing:
+            raise SplitDiffers(missing)
+        return cls(**{part: tuple(members) for part, members in parts.items()})
 
 
 def draw_folds(records: Iterable[Record], count: int, seed: int) -> dict[str, int]:

@@ -1,0 +1,64 @@
+"""The model card of a version, for a person: what it is, what it may be used for, how good it is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from model_store.manifest import Draft
+from training.configuration import Configuration
+
+_LIMITS = """\
+- Learnt from one hospital and two machines (Baheya Hospital, Cairo; LOGIQ E9 and LOGIQ E9 Agile), from women of 25 to
+  75 years. It is untested on other hospitals and machines, on men and on children.
+- BUSI names no patients. Scenes are kept apart, but two scenes of one woman may be on both sides of the split.
+- Colour Doppler, elastography, split screens and burned-in callipers are outside of what it learnt, or rare in it.
+- Masks follow the outlines that BUSI's experts drew, which agree with each other only in part.
+- Areas in square millimetres are as good as the pixel spacing that the caller gives.
+"""
+
+
+def model_card(draft: Draft, measured: Mapping[str, Any], configuration: Configuration) -> str:
+    """Markdown, made from the authored part of the manifest and the content of `metrics.json`."""
+    network, specified = draft.network, draft.specification
+    learnt = "; ".join(f"{each.name}: {each.images} images, `{each.digest}`" for each in draft.training_data)
+    classes = ", ".join(f"{each.number} {each.label}" for each in specified.classes)
+    rules = specified.post_processing
+    rows = "\n".join(
+        f"| {name} | {facts['value']:.3f} | {facts['low']:.3f} to {facts['high']:.3f} | {facts['count']} "
+        f"| {facts['definition'].replace('|', chr(92) + '|')} |"
+        for name, facts in measured["figures"].items()
+        if facts["count"]
+    )
+    return f"""\
+# {network.name}, recipe `{configuration.name}`
+
+{draft.intended_use}
+
+## What it is
+
+{network.name} (J. González-Novo Hueso, master's thesis, UNED, 2024, after Hu and Wang, IEEE Access 8, 2020): \
+{network.parameters:,} parameters, {network.in_channels} input channel.
+An image is stretched to {specified.input.rows} x {specified.input.columns} and answered with the classes {classes}.
+Temperature {draft.temperature}. A pixel is tumour from a probability of {rules.tumour_threshold}; lesions below \
+{rules.minimum_area_fraction:.2%} of the image are dropped.
+
+## What it learnt from
+
+{learnt}.
+Code: commit `{draft.code_commit}`.
+
+## How good it is
+
+On {measured["images"]} images that it never saw and on which nothing was chosen, one of each scene, at \
+{measured["grid"][0]} x {measured["grid"][1]} pixels. P is the predicted lesion, R the expert's. Intervals are 95 %.
+
+| figure | value | interval | images | what it is |
+|---|---:|---:|---:|---|
+{rows}
+
+## What to keep in mind
+
+{_LIMITS}
+## Licence
+
+{draft.licence}
+"""

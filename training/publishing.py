@@ -1,0 +1,120 @@
+"""A finished run becomes a published version, and a version's weights a network to train on."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from efsnet.image import decode_image
+from efsnet.network import EFSNet
+from efsnet.postprocessing import to_label_map
+from efsnet.predictor import Predictor
+from efsnet.rendering import palette_png
+from efsnet.specification import Specification
+from model_store.manifest import MODEL, Draft, Metric, Network, TrainingData
+from model_store.store import ModelStore
+from model_store.version import Version
+from training.errors import ParityLost, RunUnusable
+from training.evaluation import read_operating_point
+from training.export.onnx_export import export, parity
+from training.model_card import model_card
+from training.run import RunFolder
+from training.specification import specification
+
+MAX_DIFFERENCE = 1e-5
+"""Of any probability between the trained network and the published graph."""
+
+WEIGHTS = "weights.safetensors"
+REFERENCE_IMAGES = Path(__file__).with_name("reference_images")
+
+INTENDED_USE = (
+    "Research, beside an expert: outlines lesions in B-mode breast ultrasound and proposes benign or malignant. "
+    "Not a medical device; no diagnosis or treatment may rest on it."
+)
+LICENCE = (
+    "Apache-2.0. Learnt from BUSI (Al-Dhabyani et al., Data in Brief 28:104863, 2020; CC BY 4.0); "
+    "the reference images are three of its images."
+)
+
+
+def publish(run: Path, store: ModelStore, *, name: str) -> Version:
+    """Exports a finished, evaluated run and publishes it as the next version of a model.
+
+    Raises:
+        RunUnusable: the run is not finished or not evaluated.
+        ParityLost: the exported graph does not give the network's probabilities; nothing is published.
+    """
+    folder = RunFolder(run)
+    network = folder.network()
+    point = read_operating_point(folder)
+    specified = specification(folder.configuration().input_size, point.rules())
+    model = export(network, specified, temperature=point.temperature)
+    difference = parity(network, model, specified, temperature=point.temperature)
+    if not difference < MAX_DIFFERENCE:
+        raise ParityLost(
+            f"The exported graph differs from the network by {difference:.1e} in a probability, "
+            f"more than {MAX_DIFFERENCE:.0e}: nothing is published."
+        )
+    measured = json.loads(folder.metrics_file.read_text(encoding="utf-8"))
+    environment = json.loads(folder.environment_file.read_text(encoding="utf-8"))
+    learnt = environment["images"]["train"]
+    draft = Draft(
+        network=Network(
+            name="EFSNet",
+            in_channels=1,
+            classes=len(specified.classes),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+        ),
+        specification=specified,
+        temperature=point.temperature,
+        metrics={
+            figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
+            for figure, facts in measured["figures"].items()
+            if facts["count"]
+        },
+        training_data=(
+            TrainingData(name="BUSI, training part", images=learnt["count"], digest=f"sha256:{learnt['sha256']}"),
+        ),
+        code_commit=environment["code_commit"],
+        intended_use=INTENDED_USE,
+        licence=LICENCE,
+    )
+    contents = {
+        MODEL: model,
+        WEIGHTS: folder.weights_file.read_bytes(),
+        "metrics.json": folder.metrics_file.read_bytes(),
+        "MODEL_CARD.md": model_card(draft, measured, folder.configuration()).encode(),
+        **_reference_files(model, specified),
+    }
+    return store.publish(name, draft, contents)
+
+
+def network_from_version(version: Version) -> EFSNet:
+    """The network of a published version, ready to be trained on.
+
+    Raises:
+        RunUnusable: the version is of another network.
+        IntegrityError: its weights are not what was published.
+    """
+    facts = version.manifest.network
+    if facts.name != "EFSNet":
+        raise RunUnusable(f"{version} is a {facts.name}, not an EFSNet: it cannot be trained on here.")
+    network = EFSNet(facts.in_channels, facts.classes)
+    try:
+        network.load_state_dict(load(version.read(WEIGHTS)))
+    except (RuntimeError, SafetensorError) as error:
+        raise RunUnusable(f"{version}: {WEIGHTS}: {error}") from error
+    return network
+
+
+def _reference_files(model: bytes, specified: Specification) -> dict[str, bytes]:
+    """The reference images as they are, and the label maps that the version gives for them."""
+    predictor = Predictor(model, specified, provider="cpu")
+    files = {}
+    for path in sorted(REFERENCE_IMAGES.glob("*.png")):
+        content = path.read_bytes()
+        label_map = to_label_map(predictor.predict(decode_image(content)), specified.post_processing)
+        files[f"reference/{path.name}"] = content
+        files[f"reference/{path.stem}.label_map.png"] = palette_png(label_map, specified.classes)
+    return files
