@@ -58,8 +58,8 @@ def tiny_model_bytes() -> bytes:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, "rows", "columns"])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3, "rows", "columns"])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, 64, 64])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3, 64, 64])],
         [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

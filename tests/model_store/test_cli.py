@@ -1,0 +1,170 @@
+"""The command line: one line for an error, exit code 1 for damage, never a traceback."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from model_store.cli import app
+from model_store.store import ModelStore
+from model_store.version import Version
+
+Publish = Callable[[], Version]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(published_store: ModelStore) -> Run:
+    """A command on the store; wide enough for its tables."""
+    environment = {"EFSNET_STORE": str(published_store.root), "USER": "dr.who", "COLUMNS": "200"}
+    return lambda *arguments: CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Writes to a read-only file."""
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_versions_are_listed_with_their_aliases(run: Run, publish: Publish, version: Version) -> None:
+    """One line each: model, number, digest, day, aliases, Dice."""
+    second = publish()
+
+    lines = run("list").stdout.splitlines()
+
+    (first_line,) = [line for line in lines if version.digest.short in line]
+    assert ["efsnet", "1", version.digest.short, "production", "0.710"] == [
+        cell.strip() for number, cell in enumerate(first_line.strip("│").split("│")) if number != 3
+    ]
+    assert any(second.digest.short in line for line in lines)
+
+
+def test_a_list_tells_damage_and_goes_on(run: Run, publish: Publish, version: Version) -> None:
+    """The other versions are still listed."""
+    second = publish()
+    overwrite(version.path / "manifest.json", b"{}")
+
+    listed = run("list", "--model", "efsnet")
+
+    assert 0 == listed.exit_code
+    assert "damaged" in listed.stdout
+    assert second.digest.short in listed.stdout
+
+
+def test_an_empty_store_is_an_empty_list(run: Run, tmp_path: Path) -> None:
+    """Nothing published is nothing wrong."""
+    assert 0 == run("list", "--store", str(tmp_path / "none")).exit_code
+
+
+def test_a_version_is_shown_with_its_record(run: Run, version: Version) -> None:
+    """Digest, metrics with their intervals, who promoted it and why, and the manifest as it stands."""
+    shown = run("show").stdout
+
+    assert str(version.digest) in shown
+    assert "0.660 to 0.760" in shown
+    assert "the tests" in shown
+    assert "the first" in shown
+    manifest = json.loads(shown[shown.index("{") :])
+    assert version.manifest.model_dump(mode="json").items() <= manifest.items()
+
+
+@pytest.mark.parametrize("reference", [(), ("1",), ("production",), ("--all",)])
+def test_an_intact_version_is_verified(run: Run, version: Version, reference: tuple[str, ...]) -> None:
+    """Records, files, and the reference images on this machine's engine."""
+    verified = run("verify", *reference)
+
+    assert 0 == verified.exit_code
+    assert "1 promotion records" in verified.stdout
+    assert "0 of 4096 pixels differ" in verified.stdout
+    assert f"efsnet 1: intact, {version.digest}" in verified.stdout
+
+
+def test_damage_is_named_with_exit_code_1(run: Run, publish: Publish, version: Version) -> None:
+    """All of it, in all versions."""
+    second = publish()
+    overwrite(version.path / "model.onnx", b"x")
+    (version.path / "more").write_bytes(b"")
+    overwrite(second.path / "manifest.json", b"{}")
+
+    verified = run("verify", "--all")
+
+    assert 1 == verified.exit_code
+    assert [
+        "Damaged: efsnet 1: 'more' was not published with it.",
+        "Damaged: efsnet 1: model.onnx is not what was published.",
+        "Damaged: efsnet 2: manifest.json: Its text is not the one that was sealed.",
+    ] == verified.stderr.splitlines()
+
+
+def test_a_version_that_segments_otherwise_here_is_damaged(run: Run, publish: Publish, version: Version) -> None:
+    """A verification includes the replay."""
+    overwrite(version.path / "reference" / "squares.png", b"x")
+
+    assert 1 == run("verify").exit_code
+
+
+def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_store: ModelStore) -> None:
+    """Who is taken from the environment where it is not said."""
+    publish()
+
+    promoted = run("promote", "2", "--why", "better", "--expect", "1")
+    assert "production names version 2 now (promotion record 2)\n" == promoted.stdout
+    rolled_back = run("rollback", "--why", "worse", "--by", "somebody")
+    assert "production names version 1 now (promotion record 3)\n" == rolled_back.stdout
+
+    assert [("dr.who", "better"), ("somebody", "worse")] == [
+        (promotion.by, promotion.why) for promotion in published_store.promotions("efsnet")[1:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("list", "--model", "other"), "Error: The store has no model 'other'."),
+        (("show", "7"), "Error: efsnet has no version 7."),
+        (("show", "candidate"), "Error: efsnet has no alias 'candidate'."),
+        (("verify", "7"), "Error: efsnet has no version 7."),
+        (("verify", "--all", "--model", "other"), "Error: The store has no model 'other'."),
+        (("promote", "7", "--why", "x"), "Error: efsnet has no version 7."),
+        (("promote", "1", "--why", "x", "--expect", "7"), "Error: production names 1, not 7."),
+        (("promote", "1", "--why", " "), "Error: This is no promotion: why: "),
+        (("rollback", "--why", "x"), "Error: production of efsnet has named no version before this one."),
+        (("rollback", "--why", "x", "--alias", "[red]"), "Error: [red] of efsnet has named no version"),
+    ],
+)
+def test_an_error_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    """On stderr, with exit code 1."""
+    failed = run(*arguments)
+
+    assert 1 == failed.exit_code
+    assert failed.stderr.startswith(message)
+    assert 1 == failed.stderr.count("\n")
+
+
+def test_a_store_that_is_a_file_is_one_line_too(run: Run, tmp_path: Path) -> None:
+    """As is whatever else the system refuses."""
+    (tmp_path / "file").write_bytes(b"")
+
+    assert 1 == run("promote", "1", "--why", "x", "--store", str(tmp_path / "file")).exit_code
+
+
+def test_a_home_folder_is_understood(run: Run, monkeypatch: pytest.MonkeyPatch, published_store: ModelStore) -> None:
+    """In the default, and in EFSNET_STORE as the service takes it."""
+    monkeypatch.setenv("HOME", str(published_store.root.parent))
+
+    assert 0 == run("verify", "--store", "~/store").exit_code
+
+
+def test_the_package_is_a_command(published_store: ModelStore) -> None:
+    """`python -m model_store`, and it loads no torch and no web."""
+    command = [sys.executable, "-X", "importtime", "-m", "model_store", "list", "--store", str(published_store.root)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "production" in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not {"torch", "fastapi", "starlette", "onnx"} & imported
