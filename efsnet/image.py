@@ -141,6 +141,12 @@ class Image:
         """Number of columns."""
         return int(self.pixels.shape[1])
 
+    def spacing_on(self, rows: int, columns: int) -> PixelSpacing | None:
+        """The spacing once the image is stretched to another grid; None if it is unknown."""
+        if self.spacing is None:
+            return None
+        return PixelSpacing(self.spacing.row_mm * self.rows / rows, self.spacing.column_mm * self.columns / columns)
+
 
 def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpacing | None = None) -> Image:
     """The grey image in a PNG, JPEG, BMP or TIFF file.
