@@ -53,12 +53,12 @@ def segment(
         seed(settings.store)
         found = ModelStore(settings.store).version(settings.model, version)
         loaded = load(found, provider=settings.provider, threads=available_cores())
-    except (OutputsExist, ModelStoreError, EFSNetError) as error:
-        screen.print(str(error), style="red", highlight=False)
+        outcomes = segment_files(plan, loaded, max_pixels=settings.max_pixels)
+        steps = track(outcomes, str(found), total=len(plan.places), console=screen)
+        unreadable = [outcome for outcome in steps if outcome]
+    except (OutputsExist, ModelStoreError, EFSNetError, OSError) as error:
+        screen.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(2) from error
-    outcomes = segment_files(plan, loaded, max_pixels=settings.max_pixels)
-    steps = track(outcomes, f"{found}", total=len(plan.places), console=screen)
-    unreadable = [outcome for outcome in steps if outcome]
     for failed in unreadable:
         screen.print(f"{failed.path}: {failed.reason}", style="red", highlight=False, markup=False)
     screen.print(f"{len(plan.places) - len(unreadable)} of {len(plan.places)} images segmented, results in {out}")

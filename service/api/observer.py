@@ -15,6 +15,9 @@ from service.metrics import Metrics
 
 SEGMENT = "/v1/segment"
 
+FRAMES = 8
+"""Innermost frames of an unexpected error that the log shows: ours, without those of the framework."""
+
 _LOG = logging.getLogger("service.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -52,7 +55,7 @@ class Observer:
                 await self._app(scope, receive, send_with_id)
             except Exception as error:
                 # Without the error's own text, which may quote the input.
-                frames = "".join(traceback.format_tb(error.__traceback__))
+                frames = "".join(traceback.format_tb(error.__traceback__, limit=-FRAMES))
                 _LOG.error("request_id=%s error=%s\n%s", request_id, type(error).__name__, frames)
                 if status != CLIENT_GONE.status:
                     raise

@@ -80,9 +80,9 @@ class SegmentQuery(BaseModel):
     whose pixel values are class numbers. `overlay`: the image with the lesions drawn. Without it, `Accept` decides."""
     mask_space: MaskSpace = "original"
     """Grid of the mask: `original` is the image's own, `model` is the network's."""
-    model: Annotated[str, Field(max_length=64)] | SkipJsonSchema[None] = None
+    model: Annotated[str, Field(min_length=1, max_length=64)] | SkipJsonSchema[None] = None
     """Name of the model; the service's default model without it."""
-    version: Annotated[str, Field(max_length=80, examples=["production"])] | SkipJsonSchema[None] = None
+    version: Annotated[str, Field(min_length=1, max_length=80, examples=["production"])] | SkipJsonSchema[None] = None
     """A version's number, alias, or digest in full; `production` without it."""
     pixel_spacing_mm: Annotated[str, Field(max_length=64, examples=["0.1,0.1"])] | SkipJsonSchema[None] = None
     """Distance between rows and between columns in mm, as ROW,COLUMN. Areas in mm² are given only with it."""

@@ -1,7 +1,10 @@
 """The application as it is in production, on a small store."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from threading import Event, Semaphore
 
 import numpy as np
 import pytest
@@ -10,41 +13,110 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from starlette.testclient import TestClient
 
+from efsnet.maps import ProbabilityMap
+from efsnet.predictor import Predictor
+from model_store.loading import LoadedVersion, load
+from model_store.manifest import MODEL, Draft
 from model_store.store import ModelStore
+from model_store.version import Version
 from service.app import create_app
 from service.settings import Settings
 
 Start = Callable[..., TestClient]
 
-
-@pytest.fixture
-def start(published_store: ModelStore) -> Iterator[Start]:
-    """Starts an application with these settings, and gives a client of it once the version is loaded or refused."""
-    clients: list[TestClient] = []
-
-    def started(*, app: FastAPI | None = None, **settings: object) -> TestClient:
-        given = {"store": published_store.root, "provider": "cpu", "workers": 2, **settings}
-        application = app or create_app(Settings.model_validate(given))
-        client = TestClient(application, raise_server_exceptions=False)
-        client.__enter__()
-        clients.append(client)
-        client.portal.call(wait_for, application) if client.portal else None
-        return client
-
-    yield started
-    for client in clients:
-        client.__exit__(None, None, None)
+PNG = {"Content-Type": "image/png"}
 
 
-async def wait_for(app: FastAPI) -> None:
+@contextmanager
+def running(load_version: Callable[[Version], LoadedVersion] | None = None, **settings: object) -> Iterator[TestClient]:
+    """A client of an application with these settings, once its version is loaded or refused."""
+    given = {"provider": "cpu", "workers": 2, **settings}
+    app = create_app(Settings.model_validate(given), load_version=load_version)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.portal is not None
+        client.portal.call(loaded, app)
+        yield client
+
+
+def app_of(client: TestClient) -> FastAPI:
+    """The application that answers the client."""
+    assert isinstance(client.app, FastAPI)
+    return client.app
+
+
+async def loaded(app: FastAPI) -> None:
     """Returns once the default version is loaded, or cannot be."""
     await app.state.loading
 
 
 @pytest.fixture
-def client(start: Start) -> TestClient:
-    """A client of an application with the default settings."""
-    return start()
+def start(published_store: ModelStore) -> Iterator[Start]:
+    """Starts an application on the published store with other settings than the default ones."""
+    with ExitStack() as stack:
+        yield lambda **given: stack.enter_context(running(**{"store": published_store.root, **given}))
+
+
+@pytest.fixture(scope="session")
+def client(
+    tmp_path_factory: pytest.TempPathFactory, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> Iterator[TestClient]:
+    """A client of an application with the default settings, for tests that leave it as it was."""
+    store = ModelStore(tmp_path_factory.mktemp("store"))
+    store.publish("efsnet", tiny_draft, tiny_contents)
+    store.promote("efsnet", "production", 1, by="the tests", why="the first")
+    with running(store=store.root) as client:
+        yield client
+
+
+class Gate:
+    """Where work waits, so that a test decides how long it takes."""
+
+    def __init__(self) -> None:
+        self.opened = Event()
+        self._reached = Semaphore(0)
+
+    def wait(self) -> None:
+        """Waits until the gate opens."""
+        self._reached.release()
+        self.opened.wait()
+
+    def await_calls(self, number: int) -> None:
+        """Returns once so many more have come to wait here."""
+        for _ in range(number):
+            assert self._reached.acquire(timeout=60)
+
+
+class GatedPredictor(Predictor):
+    """A predictor whose predictions wait at a gate."""
+
+    def __init__(self, model: bytes, loaded: LoadedVersion, gate: Gate) -> None:
+        super().__init__(model, loaded.version.manifest.specification, provider="cpu")
+        self._gate = gate
+
+    def run(self, tensor: NDArray[np.uint8]) -> ProbabilityMap:
+        """Predicts once the gate is open."""
+        self._gate.wait()
+        return super().run(tensor)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """The gate of `gated`; open when the test is over."""
+    gate = Gate()
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def gated(gate: Gate) -> Callable[[Version], LoadedVersion]:
+    """Loads versions whose predictions wait at the gate, for two workers."""
+
+    def load_gated(version: Version) -> LoadedVersion:
+        loaded = load(version, provider="cpu")
+        predictors = tuple(GatedPredictor(version.read(MODEL), loaded, gate) for _ in range(2))
+        return replace(loaded, predictors=predictors)
+
+    return load_gated
 
 
 def encoded(pixels: NDArray[np.generic], kind: str = "PNG", **options: object) -> bytes:
@@ -55,21 +127,15 @@ def encoded(pixels: NDArray[np.generic], kind: str = "PNG", **options: object) -
 
 
 @pytest.fixture(scope="session")
-def squares() -> NDArray[np.uint8]:
-    """An image, (120, 160) uint8: dark, with a square that the tiny model calls benign and one that it calls malignant."""
-    pixels = np.full((120, 160), 30, np.uint8)
+def pixels() -> NDArray[np.uint8]:
+    """An image, (128, 160) uint8: dark, with a square that is benign to the tiny model, and one that is malignant."""
+    pixels = np.full((128, 160), 30, np.uint8)
     pixels[20:50, 20:60] = 150
     pixels[70:110, 80:140] = 230
     return pixels
 
 
-import onnx, pytest
-
-
 @pytest.fixture(scope="session")
-def tiny_model_bytes(tiny_model_bytes):
-    m = onnx.load_from_string(tiny_model_bytes)
-    for v in (*m.graph.input, *m.graph.output):
-        for d in list(v.type.tensor_type.shape.dim)[2:]:
-            d.dim_value = 64
-    return m.SerializeToString()
+def image(pixels: NDArray[np.uint8]) -> bytes:
+    """The same as a PNG."""
+    return encoded(pixels)

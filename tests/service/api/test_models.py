@@ -1,0 +1,48 @@
+"""What is published, told to clients."""
+
+from collections.abc import Mapping
+
+from starlette.testclient import TestClient
+
+from model_store.manifest import Draft, Manifest
+from model_store.store import ModelStore
+from tests.service.conftest import PNG, Start, app_of
+
+
+def test_every_model_and_version_is_listed(
+    start: Start, published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """With its aliases, and whether it is in memory."""
+    published_store.publish("efsnet", tiny_draft, tiny_contents)
+    published_store.publish("other", tiny_draft, tiny_contents)
+    models = start().get("/v1/models").json()
+
+    assert "efsnet" == models["default"]
+    assert [("efsnet", [1, 2]), ("other", [1])] == [
+        (model["name"], [version["version"] for version in model["versions"]]) for model in models["models"]
+    ]
+    assert [(["production"], True), ([], False)] == [
+        (version["aliases"], version["loaded"]) for version in models["models"][0]["versions"]
+    ]
+
+
+def test_a_version_has_the_same_address_by_number_alias_and_digest(client: TestClient) -> None:
+    """All three give the manifest as it was published."""
+    by_number = client.get("/v1/models/efsnet/versions/1").json()
+    store: ModelStore = app_of(client).state.versions.store
+
+    assert store.version("efsnet", "1").manifest == Manifest.model_validate(by_number["manifest"])
+    for reference in ("production", by_number["digest"]):
+        assert by_number == client.get(f"/v1/models/efsnet/versions/{reference}").json()
+
+
+def test_a_version_is_listed_as_loaded_once_it_was_asked_for(
+    start: Start, published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes], image: bytes
+) -> None:
+    """Versions are loaded when a request names them."""
+    published_store.publish("efsnet", tiny_draft, tiny_contents)
+    client = start()
+
+    assert not client.get("/v1/models/efsnet/versions/2").json()["loaded"]
+    client.post("/v1/segment?version=2", content=image, headers=PNG)
+    assert client.get("/v1/models/efsnet/versions/2").json()["loaded"]
