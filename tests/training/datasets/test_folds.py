@@ -1,0 +1,88 @@
+"""The five folds are fixed, keep scenes together, and give each class its share."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from training.datasets.busi import curation
+from training.datasets.folds import FOLD_COUNT, FOLDS, Split, busi_folds, folds_as_csv, one_a_scene, split
+from training.datasets.records import Record
+from training.errors import SplitDiffers
+
+
+@pytest.fixture(scope="module")
+def records() -> tuple[Record, ...]:
+    """All of BUSI as the curation table knows it; no file is needed to split it."""
+    return tuple(
+        Record(
+            name,
+            Path(name),
+            (),
+            row["class"],
+            scene=row["split_group"],
+            contradictory=row["group_has_class_conflict"] == "1",
+        )
+        for name, row in curation().items()
+    )
+
+
+def test_the_folds_in_the_repository_are_those_of_the_seeded_command(records: tuple[Record, ...]) -> None:
+    """Folds are never redrawn: what the command draws is what is committed."""
+    assert FOLDS.read_text(encoding="utf-8") == folds_as_csv(records)
+
+
+@pytest.mark.parametrize("fold", range(FOLD_COUNT))
+def test_no_scene_is_in_two_parts(records: tuple[Record, ...], fold: int) -> None:
+    """Training, validation and test share no scene, and contradictory images are in none of them."""
+    parts = split(records, fold)
+    scenes = [{record.scene for record in part} for part in (parts.train, parts.validation, parts.test)]
+
+    assert len(set.union(*scenes)) == sum(map(len, scenes))
+    assert not any(record.contradictory for part in (parts.train, parts.validation, parts.test) for record in part)
+    assert 20 == len(parts.left_out)
+
+
+def test_every_scene_is_tested_once(records: tuple[Record, ...]) -> None:
+    """Over the five folds each scene is in a test part once, with one image."""
+    tested = Counter(record.scene for fold in range(FOLD_COUNT) for record in split(records, fold).test)
+
+    assert {record.scene for record in records if not record.contradictory} == tested.keys()
+    assert {1} == set(tested.values())
+
+
+def test_folds_have_their_share_of_each_class(records: tuple[Record, ...]) -> None:
+    """No two folds differ by more than one scene, in all or in any class."""
+    kinds = {record.scene: record.kind for record in records}
+    counts = Counter((fold, kinds[scene]) for scene, fold in busi_folds().items())
+
+    for kind in ("normal", "benign", "malignant"):
+        of_kind = [counts[fold, kind] for fold in range(FOLD_COUNT)]
+        assert max(of_kind) - min(of_kind) <= 1
+    sizes = Counter(busi_folds().values()).values()
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_image_a_scene_prefers_those_without_remarks() -> None:
+    """Burned-in marks help a network; a test image is one without, if its scene has one."""
+    marked, clean = (
+        Record(name, Path(name), (), "benign", scene="s", remarks=remarks)
+        for name, remarks in (("benign/benign (1).png", ("text",)), ("benign/benign (2).png", ()))
+    )
+
+    assert (clean,) == one_a_scene([marked, clean])
+
+
+def test_a_split_reads_back_as_it_was_written(records: tuple[Record, ...]) -> None:
+    """`Split.from_csv(s.as_csv(), records) == s` for every split of those records."""
+    parts = split(records, 3)
+
+    assert parts == Split.from_csv(parts.as_csv(), records)
+
+
+def test_a_split_of_another_data_set_is_refused(records: tuple[Record, ...]) -> None:
+    """A run is not resumed or evaluated on images that it was not split over."""
+    text = split(records, 0).as_csv()
+
+    with pytest.raises(SplitDiffers, match="another data set"):
+        Split.from_csv(text, records[:700])

@@ -1,0 +1,77 @@
+"""A batch is a function of the seed and the step."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.batches import Batches, Samples, Share, read_samples
+from training.configuration import Augmentation, Configuration, Sampling
+from training.datasets.busi import read_busi
+from training.specification import input_specification
+
+MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
+
+
+@pytest.fixture
+def samples() -> Samples:
+    """Sixty images of noise, two in three of them benign."""
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.tensor([0] * 10 + [1] * 40 + [2] * 10)
+    return Samples(
+        images=torch.randint(0, 256, (60, 1, 64, 64), generator=generator, dtype=torch.uint8),
+        references=kinds.to(torch.uint8)[:, None, None].expand(60, 64, 64).contiguous(),
+        kinds=kinds,
+    )
+
+
+def test_a_batch_does_not_depend_on_the_ones_before(samples: Samples, tiny_configuration: Configuration) -> None:
+    """A run resumed at step 3 sees the batch that it would have seen."""
+    whole = list(Batches(samples, tiny_configuration, range(6), Share()))
+    resumed = Batches(samples, tiny_configuration, range(3, 6), Share())
+
+    assert 3 == len(resumed)
+    for (images, references), (expected_images, expected_references) in zip(resumed, whole[3:], strict=True):
+        assert torch.equal(expected_images, images)
+        assert torch.equal(expected_references, references)
+
+
+def test_batches_differ_from_step_to_step_and_from_process_to_process(
+    samples: Samples, tiny_configuration: Configuration
+) -> None:
+    """Two processes never train on the same half batch."""
+    first, second = (Batches(samples, tiny_configuration, range(2), Share(rank, 2)) for rank in (0, 1))
+
+    assert (2, 1, 32, 32) == first[0][0].shape
+    assert not torch.equal(first[0][0], first[1][0])
+    assert not torch.equal(first[0][0], second[0][0])
+
+
+def test_kinds_are_drawn_by_their_shares(samples: Samples, tiny_configuration: Configuration) -> None:
+    """A rare kind is seen as often as the recipe says, not as often as it is in the data."""
+    shares = Sampling(normal=0.5, benign=0.25, malignant=0.25)
+    configuration = tiny_configuration.model_copy(update={"sampling": shares, "augmentation": Augmentation()})
+    drawn = torch.cat([references[:, 16, 16] for _, references in Batches(samples, configuration, range(200), Share())])
+
+    observed = torch.bincount(drawn, minlength=3) / len(drawn)
+    assert observed.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.06)
+
+
+def test_without_shares_every_image_is_as_likely(samples: Samples, tiny_configuration: Configuration) -> None:
+    """The thesis draws from the data as they are."""
+    configuration = tiny_configuration.model_copy(update={"sampling": None, "augmentation": Augmentation()})
+    drawn = torch.cat([references[:, 16, 16] for _, references in Batches(samples, configuration, range(200), Share())])
+
+    observed = torch.bincount(drawn, minlength=3) / len(drawn)
+    assert observed.tolist() == pytest.approx([1 / 6, 4 / 6, 1 / 6], abs=0.06)
+
+
+def test_records_are_read_through_the_products_preprocessing(make_busi: MakeBusi) -> None:
+    """Images at the specified size, references with the number of their class."""
+    records = read_busi(make_busi([("benign", 2), ("malignant", 1), ("normal", 1)]))
+    read = read_samples(records, input_specification(32))
+
+    assert (4, 1, 32, 32) == read.images.shape
+    assert (4, 32, 32) == read.references.shape
+    assert [1, 1, 2, 0] == read.kinds.tolist() == read.references.flatten(1).max(dim=1).values.tolist()
