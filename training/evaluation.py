@@ -90,7 +90,7 @@ def evaluate_run(folder: RunFolder, split: Split) -> Mapping[str, Figure]:
         "part": "test",
         "grid": [side, side],
         "images": len(split.test),
-        "figures": {name: asdict(figure) for name, figure in measured.items()},
+        "figures": {name: asdict(figure) for name, figure in measured.items() if figure.count},
     }
     folder.metrics_file.write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
     return measured

@@ -25,7 +25,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value with its 95 % interval and what it is."""
+    """A value with its 95 % interval and what it is; of no images it is not a number."""
 
     value: float
     low: float
@@ -61,6 +61,8 @@ def figures(counts: Counts, kinds: NDArray[np.int64], alarmed: NDArray[np.bool_]
     dice, iou = _dice(lesion), _iou(lesion)
 
     def resampled(definition: str, statistic: Callable[[NDArray[np.intp]], float], of: NDArray[np.bool_]) -> Figure:
+        if not of.any():
+            return _of_nothing(definition)
         low, high = _bootstrap(statistic, np.flatnonzero(of), kinds)
         return Figure(statistic(np.flatnonzero(of)), low, high, int(of.sum()), definition)
 
@@ -139,9 +141,13 @@ def _majority_type(counts: Counts) -> NDArray[np.intp]:
 
 def _rate(definition: str, happened: NDArray[np.bool_]) -> Figure:
     if not len(happened):
-        return Figure(float("nan"), 0.0, 1.0, 0, definition)
+        return _of_nothing(definition)
     interval = binomtest(int(happened.sum()), len(happened)).proportion_ci(method="wilson")
     return Figure(float(happened.mean()), float(interval.low), float(interval.high), len(happened), definition)
+
+
+def _of_nothing(definition: str) -> Figure:
+    return Figure(float("nan"), 0.0, 1.0, 0, definition)
 
 
 def _bootstrap(

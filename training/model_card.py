@@ -26,7 +26,6 @@ def model_card(draft: Draft, measured: Mapping[str, Any], configuration: Configu
         f"| {name} | {facts['value']:.3f} | {facts['low']:.3f} to {facts['high']:.3f} | {facts['count']} "
         f"| {facts['definition'].replace('|', chr(92) + '|')} |"
         for name, facts in measured["figures"].items()
-        if facts["count"]
     )
     return f"""\
 # {network.name}, recipe `{configuration.name}`

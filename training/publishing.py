@@ -71,7 +71,6 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
         metrics={
             figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
             for figure, facts in measured["figures"].items()
-            if facts["count"]
         },
         training_data=(
             TrainingData(name="BUSI, training part", images=learnt["count"], digest=f"sha256:{learnt['sha256']}"),

@@ -17,6 +17,7 @@ torch.set_num_threads(1)
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
+    """Writes grey values, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     PillowImage.fromarray(pixels.astype(np.uint8)).save(path)
 

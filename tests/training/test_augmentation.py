@@ -18,6 +18,7 @@ def square(batch: int = 4) -> tuple[Tensor, Tensor]:
 
 
 def augmented(rules: Augmentation, *, size: int = SIZE, seed: int = 0, batch: int = 4) -> tuple[Tensor, Tensor]:
+    """The square after the rules."""
     images, references = square(batch)
     return Augmenter(rules, torch.Generator().manual_seed(seed))(images, references, size)
 

@@ -61,7 +61,7 @@ def test_a_wrong_recipe_is_refused_in_words(tmp_path: Path, change: str, words: 
     """A misspelt key, a value out of range and broken TOML each say what is wrong."""
     path = tmp_path / "mine.toml"
     shipped = (SHIPPED / "thesis.toml").read_text(encoding="utf-8")
-    key = change.split()[0]
+    key = change.split(maxsplit=1)[0]
     kept = [line for line in shipped.splitlines() if not line.startswith(f"{key} =")]
     path.write_text("\n".join([change, *kept]), encoding="utf-8")
 

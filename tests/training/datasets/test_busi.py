@@ -62,62 +62,65 @@ def test_an_image_that_busi_does_not_have_is_a_scene_of_its_own(make_busi: MakeB
     assert {record.name for record in records} == {record.scene for record in records}
 
 
-def spoil_mask_missing(root: Path) -> str:
+# Each takes a copy of BUSI, spoils one thing, and answers with the words that must be said of it.
+
+
+def _spoil_mask_missing(root: Path) -> str:
     (root / "benign" / "benign (1001)_mask.png").unlink()
     return "its mask benign (1001)_mask.png is missing"
 
 
-def spoil_image_missing(root: Path) -> str:
+def _spoil_image_missing(root: Path) -> str:
     (root / "benign" / "benign (1001).png").unlink()
     return "a mask without its image"
 
 
-def spoil_image(root: Path) -> str:
+def _spoil_image(root: Path) -> str:
     path = root / "benign" / "benign (1001).png"
     path.write_bytes(path.read_bytes()[:200])
     return "cannot be read"
 
 
-def spoil_mask_size(root: Path) -> str:
+def _spoil_mask_size(root: Path) -> str:
     PillowImage.new("L", (10, 20), 255).save(root / "benign" / "benign (1001)_mask.png")
     return "20 x 10 pixels (rows x columns), its image has 64 x 64"
 
 
-def spoil_mask_empty(root: Path) -> str:
+def _spoil_mask_empty(root: Path) -> str:
     PillowImage.new("L", (64, 64)).save(root / "benign" / "benign (1001)_mask.png")
     return "its mask is empty"
 
 
-def spoil_normal(root: Path) -> str:
+def _spoil_normal(root: Path) -> str:
     PillowImage.new("L", (64, 64), 255).save(root / "normal" / "normal (1001)_mask.png")
     return "a normal image with a lesion in its mask"
 
 
-def spoil_folder(root: Path) -> str:
+def _spoil_folder(root: Path) -> str:
     (root / "begnin").mkdir()
     return "an unknown folder"
 
 
-def spoil_name(root: Path) -> str:
+def _spoil_name(root: Path) -> str:
     PillowImage.new("L", (64, 64)).save(root / "benign" / "scan7.png")
     return "not named as BUSI's files are"
 
 
-def spoil_kind(root: Path) -> str:
+def _spoil_kind(root: Path) -> str:
     PillowImage.new("L", (64, 64)).save(root / "benign" / "malignant (7).png")
     return "not named as BUSI's files are"
 
 
 SPOILS = (
-    spoil_mask_missing,
-    spoil_image_missing,
-    spoil_image,
-    spoil_mask_size,
-    spoil_mask_empty,
-    spoil_normal,
-    spoil_folder,
-    spoil_name,
-    spoil_kind,
+    _spoil_mask_missing,
+    _spoil_image_missing,
+    _spoil_image,
+    _spoil_mask_size,
+    _spoil_mask_empty,
+    _spoil_normal,
+    _spoil_folder,
+    _spoil_name,
+    _spoil_kind,
 )
 
 
@@ -137,9 +140,9 @@ def test_a_fault_is_named(make_busi: MakeBusi, spoil: Callable[[Path], str]) -> 
 def test_all_faults_are_named_at_once(make_busi: MakeBusi) -> None:
     """A user mends a copy in one go, not one fault a run."""
     root = make_busi([("benign", 3), ("normal", 1)])
-    spoil_mask_missing(root)
-    spoil_folder(root)
-    spoil_normal(root)
+    _spoil_mask_missing(root)
+    _spoil_folder(root)
+    _spoil_normal(root)
 
     with pytest.raises(DatasetInvalid) as caught:
         read_busi(root)
