@@ -4,6 +4,7 @@
   - DatasetInvalid: a data set on disk, with every problem found
   - ConfigurationInvalid: a training configuration
   - SplitDiffers: a run's split names images that the data set does not have
+  - TooFewScenes: a data set too small to be split
   - RunUnusable: a run folder that cannot be started, resumed or published
   - ParityLost: an exported graph that does not give the network's probabilities
 """
@@ -35,6 +36,16 @@ class SplitDiffers(TrainingError):
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(
             f"The run was split over another data set: {len(missing)} of its images are not here, first {missing[0]}."
+        )
+
+
+class TooFewScenes(TrainingError):
+    """A data set too small to be split."""
+
+    def __init__(self, scenes: int) -> None:
+        super().__init__(
+            f"{scenes} scenes are too few to train on some, choose thresholds on others and test on the rest: "
+            "this takes at least ten, and some hundred to be of use."
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from training.configuration import Configuration, read_configuration
@@ -16,16 +17,17 @@ SIDE = 64
 torch.set_num_threads(1)
 
 
-def save(path: Path, pixels: np.ndarray) -> None:
+def save(path: Path, pixels: NDArray[np.integer]) -> None:
     """Writes grey values, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     PillowImage.fromarray(pixels.astype(np.uint8)).save(path)
 
 
-def disc(row: int, column: int, radius: int, side: int = SIDE) -> np.ndarray:
+def disc(row: int, column: int, radius: int, side: int = SIDE) -> NDArray[np.uint8]:
     """A disc of 255 on 0: (side, side) uint8."""
     rows, columns = np.ogrid[:side, :side]
-    return ((rows - row) ** 2 + (columns - column) ** 2 <= radius**2).astype(np.uint8) * 255
+    inside: NDArray[np.bool_] = (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+    return inside.astype(np.uint8) * np.uint8(255)
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ def make_busi(tmp_path: Path) -> Callable[[Sequence[tuple[str, int]]], Path]:
                 grey = random.integers(90, 150, (SIDE, SIDE))
                 mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
                 if kind != "normal":
-                    mask = disc(*random.integers(20, 44, 2), radius=14 if kind == "benign" else 9)
+                    row, column = random.integers(20, 44, 2)
+                    mask = disc(row, column, 14 if kind == "benign" else 9)
                     grey[mask > 0] += -70 if kind == "benign" else 90
                 save(root / kind / f"{kind} ({number}).png", grey)
                 save(root / kind / f"{kind} ({number})_mask.png", mask)

@@ -65,7 +65,8 @@ def test_dice_and_iou_are_those_of_the_definition(
 
     assert values["lesion_dice"].value == pytest.approx(dice)
     assert values["lesion_iou"].value == pytest.approx(iou)
-    monai = compute_dice(*(torch.from_numpy(m.array[None, None] > 0) for m in (prediction, reference)))
+    found, expected = (torch.from_numpy(m.array[None, None] > 0) for m in (prediction, reference))
+    monai = compute_dice(found, expected)
     assert values["lesion_dice"].value == pytest.approx(monai.item())
 
 

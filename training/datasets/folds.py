@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from training.datasets.records import CLASS_NUMBERS, Record
-from training.errors import SplitDiffers
+from training.errors import SplitDiffers, TooFewScenes
 
 FOLDS = Path(__file__).with_name("busi_folds.csv")
 FOLD_COUNT = 5
@@ -101,25 +101,31 @@ def busi_folds() -> Mapping[str, int]:
         return {row["scene"]: int(row["fold"]) for row in csv.DictReader(table)}
 
 
-def split(records: Sequence[Record], fold: int, folds: Mapping[str, int] | None = None) -> Split:
-    """The parts of one fold.
+def split(records: Sequence[Record], fold: int) -> Split:
+    """The parts of one fold; scenes that BUSI does not have are dealt out to its folds by the same rule.
 
     Args:
         records: All records of a data set.
-        fold: The fold that is the test part.
-        folds: Fold of each scene; BUSI's own by default. A scene that it does not know is used for training.
+        fold: The fold that is the test part, from 0.
+
+    Raises:
+        TooFewScenes: a part would be empty.
     """
-    folds = busi_folds() if folds is None else folds
+    added = [record for record in records if record.scene not in busi_folds()]
+    folds = {**draw_folds(added, FOLD_COUNT, FOLD_SEED), **busi_folds()}
     certain = [record for record in records if not record.contradictory]
     test = [record for record in certain if folds.get(record.scene) == fold]
     rest = [record for record in certain if folds.get(record.scene) != fold]
     validation_part = draw_folds(rest, VALIDATION_PARTS, FOLD_SEED + 1 + fold)
-    return Split(
+    parts = Split(
         train=tuple(record for record in rest if validation_part[record.scene] != 0),
         validation=one_a_scene(record for record in rest if validation_part[record.scene] == 0),
         test=one_a_scene(test),
         left_out=tuple(record for record in records if record.contradictory),
     )
+    if not (parts.train and parts.validation and parts.test):
+        raise TooFewScenes(len({record.scene for record in certain}))
+    return parts
 
 
 def one_a_scene(records: Iterable[Record]) -> tuple[Record, ...]:

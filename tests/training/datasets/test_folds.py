@@ -8,7 +8,7 @@ import pytest
 from training.datasets.busi import curation
 from training.datasets.folds import FOLD_COUNT, FOLDS, Split, busi_folds, folds_as_csv, one_a_scene, split
 from training.datasets.records import Record
-from training.errors import SplitDiffers
+from training.errors import SplitDiffers, TooFewScenes
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,21 @@ def test_one_image_a_scene_prefers_those_without_remarks() -> None:
     )
 
     assert (clean,) == one_a_scene([marked, clean])
+
+
+def test_scenes_that_busi_does_not_have_are_dealt_out_too(records: tuple[Record, ...]) -> None:
+    """A hospital's own images in BUSI's layout are held out as BUSI's are, and do not move BUSI's."""
+    own = [Record(f"benign/own {n}", Path(), (), "benign", scene=f"own {n}") for n in range(50)]
+    alone, mixed = split(own, 0), split([*records, *own], 0)
+
+    assert 10 == len(alone.test)
+    assert set(alone.test) | set(split(records, 0).test) == set(mixed.test)
+
+
+def test_a_data_set_too_small_to_be_split_is_refused(records: tuple[Record, ...]) -> None:
+    """No figure of no images."""
+    with pytest.raises(TooFewScenes, match="too few"):
+        split(records[:2], 0)
 
 
 def test_a_split_reads_back_as_it_was_written(records: tuple[Record, ...]) -> None:
