@@ -18,7 +18,7 @@ def test_the_thesis_recipe_has_the_thesis_figures() -> None:
     """Adam 5e-4, weights 1, 5, 5, batch 64, polynomial over 5,000 epochs of which 2,500 are run."""
     thesis = read_configuration("thesis")
 
-    assert "adam" == thesis.optimiser.name
+    assert thesis.optimiser.name == "adam"
     assert (5e-4, 0.0) == (thesis.optimiser.learning_rate, thesis.optimiser.weight_decay)
     assert (1, 5, 5) == thesis.loss.class_weights
     assert 64 == thesis.phases[0].batch
