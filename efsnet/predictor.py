@@ -117,6 +117,8 @@ def _session(model: bytes, specification: Specification, name: str, threads: int
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Beyond "extended", the CPU provider reorders memory to its own layout: 41 CPU-ms at 512x512 in place of 37.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     # The planned buffers come on top of the arena: 30 MB a session, and no faster.
     options.enable_mem_pattern = False
     # Threads that spin for work take it from the other predictors.

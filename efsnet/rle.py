@@ -3,6 +3,7 @@
 Source: pycocotools, mask.pyx and maskApi.c. Unrelated to DICOM's RLE Lossless.
 """
 
+import warnings
 from typing import TypedDict
 
 import numpy as np
@@ -33,7 +34,8 @@ def decode(run_lengths: RunLengths) -> NDArray[np.bool_]:
         ArrayInvalid: the runs do not add up to the size, or are not what `encode` would give.
     """
     try:
-        mask: NDArray[np.bool_] = coco.decode(run_lengths).astype(np.bool_)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of pycocotools by numpy
+            mask: NDArray[np.bool_] = coco.decode(run_lengths).astype(np.bool_)
     except ValueError as error:
         raise ArrayInvalid(f"The runs are longer than {run_lengths['size']}.") from error
     # Runs that are too short leave pycocotools' memory as it was.
