@@ -100,9 +100,7 @@ class Downsampling(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, dropout: float) -> None:
         super().__init__()
         squeezed = channels_out // SQUEEZE
-        self.shortcut = nn.Sequential(
-            nn.MaxPool2d(2), convolution(channels_in, channels_out, activated=False)
-        )
+        self.shortcut = nn.Sequential(nn.MaxPool2d(2), convolution(channels_in, channels_out, activated=False))
         self.residual = nn.Sequential(
             convolution(channels_in, squeezed, 2, stride=2),
             convolution(squeezed, squeezed, 3, padding=1),
@@ -224,9 +222,7 @@ class EFSNet(nn.Module):
         self.down1 = Downsampling(STEM, SHALLOW, dropout)
         self.factorized = nn.Sequential(*(Factorized(SHALLOW, dropout) for _ in range(4)))
         self.down2 = Downsampling(SHALLOW, DEEP, dropout)
-        self.csdc = nn.Sequential(
-            *(ShuffleDilated(DEEP, dilation, 2, dropout) for dilation in DILATIONS * 2)
-        )
+        self.csdc = nn.Sequential(*(ShuffleDilated(DEEP, dilation, 2, dropout) for dilation in DILATIONS * 2))
         self.up1 = Upsampling(DEEP, SHALLOW)
         self.shuffle1 = nn.Sequential(*(ShuffleUnit(SHALLOW, 2, dropout) for _ in range(2)))
         self.up2 = Upsampling(SHALLOW, HEAD)
