@@ -15,7 +15,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
     python -m venv --without-pip /opt/efsnet \
  && pip --python /opt/efsnet install --no-cache-dir --find-links /wheels --constraint constraints.txt ".[cpu,training]"
 # Caches of libraries go to the only place that can be written and is forgotten.
-ENV PATH=/opt/efsnet/bin:$PATH PYTHONUNBUFFERED=1 EFSNET_STORE=/store HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
+ENV PATH=/opt/efsnet/bin:$PATH PYTHONUNBUFFERED=1 EFSNET_STORE=/store HOME=/tmp
 COPY efsnet efsnet
 COPY model_store model_store
 COPY training training
