@@ -192,7 +192,9 @@ def _http(request: Request, error: Exception) -> Response:
 
 
 def _validation(request: Request, error: Exception) -> Response:
-    invalid = [_invalid_parameter(item) for item in cast(RequestValidationError, error).errors()]
+    found = cast(RequestValidationError, error).errors()
+    # That a parameter might be left out is no advice to who gave it.
+    invalid = [_invalid_parameter(item) for item in found if item["type"] != "none_required"]
     return problem_response(request, PARAMETER_INVALID, " ".join(i.detail for i in invalid), invalid=invalid)
 
 
@@ -202,5 +204,5 @@ def _invalid_parameter(item: dict[str, Any]) -> InvalidParameter:
         return InvalidParameter(
             parameter=None, detail="There is a parameter of an unknown name; /docs lists the known."
         )
-    name = str(item["loc"][-1])
-    return InvalidParameter(parameter=name, detail=f"{name}: {item['msg']}.")
+    name = str(item["loc"][1])
+    return InvalidParameter(parameter=name, detail=f"{name}: {item['msg'].removeprefix('Value error, ')}.")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from starlette.testclient import TestClient
 
-from efsnet.rle import decode
 from model_store.manifest import Draft
 from model_store.store import ModelStore
 from service.api.schemas import MasksAnswer, SegmentationAnswer
@@ -20,6 +19,23 @@ from tests.service.conftest import PNG, Start, encoded
 
 URL = "/v1/segment"
 CLASSES = {1: "benign", 2: "malignant"}
+
+
+def decode(rle: dict[str, Any]) -> NDArray[np.bool_]:
+    """COCO's compressed run lengths, read by another reader than the service's own (maskApi.c, rleFrString)."""
+    runs: list[int] = []
+    run, bits = 0, 0
+    for character in rle["counts"].encode("ascii"):
+        group = character - 48
+        run |= (group & 0x1F) << bits
+        bits += 5
+        if not group & 0x20:
+            if group & 0x10:
+                run -= 1 << bits
+            runs.append(run + (runs[-2] if len(runs) > 2 else 0))
+            run, bits = 0, 0
+    rows, columns = rle["size"]
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape((rows, columns), order="F")
 
 
 def mask_of(png: bytes) -> NDArray[np.uint8]:
