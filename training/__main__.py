@@ -147,7 +147,7 @@ def main() -> None:
 def _show(figures: "Mapping[str, Figure]") -> None:
     table = Table(title="Held-out scenes, one image each; 95 % intervals")
     for heading in ("figure", "value", "interval", "images", "what it is"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading != "what it is")
     for name, figure in figures.items():
         interval = f"{figure.low:.3f} to {figure.high:.3f}"
         table.add_row(name, f"{figure.value:.3f}", interval, str(figure.count), figure.definition)

@@ -18,7 +18,7 @@ from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.postprocessing import to_label_map
 from efsnet.predictor import Predictor
 from efsnet.specification import PostProcessing, Specification
-from training.datasets.folds import Split
+from training.datasets.folds import Split, folds_of
 from training.datasets.records import CLASS_NUMBERS, Record
 from training.errors import RunUnusable
 from training.export.onnx_export import export
@@ -88,6 +88,7 @@ def evaluate_run(folder: RunFolder, split: Split) -> Mapping[str, Figure]:
     folder.operating_point_file.write_text(point.as_json(), encoding="utf-8")
     answer = {
         "part": "test",
+        "folds": folds_of(split.test),
         "grid": [side, side],
         "images": len(split.test),
         "figures": {name: asdict(figure) for name, figure in measured.items() if figure.count},

@@ -1,6 +1,6 @@
 """The model card of a version, for a person: what it is, what it may be used for, how good it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_store.manifest import Draft
@@ -14,6 +14,10 @@ _LIMITS = """\
 - Masks follow the outlines that BUSI's experts drew, which agree with each other only in part.
 - Areas in square millimetres are as good as the pixel spacing that the caller gives.
 """
+
+
+def _of_folds(folds: Sequence[int]) -> str:
+    return f" of fold {', '.join(map(str, folds))} of BUSI's five" if folds else ""
 
 
 def model_card(draft: Draft, measured: Mapping[str, Any], configuration: Configuration) -> str:
@@ -47,8 +51,8 @@ Code: commit `{draft.code_commit}`.
 
 ## How good it is
 
-On {measured["images"]} images that it never saw and on which nothing was chosen, one of each scene, at \
-{measured["grid"][0]} x {measured["grid"][1]} pixels. P is the predicted lesion, R the expert's. Intervals are 95 %.
+On {measured["images"]} images that it never saw and on which nothing was chosen, one of each scene\
+{_of_folds(measured["folds"])}, at {measured["grid"][0]} x {measured["grid"][1]} pixels. P is the predicted lesion, R the expert's. Intervals are 95 %.
 
 | figure | value | interval | images | what it is |
 |---|---:|---:|---:|---|

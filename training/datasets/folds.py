@@ -128,6 +128,11 @@ def split(records: Sequence[Record], fold: int) -> Split:
     return parts
 
 
+def folds_of(records: Iterable[Record]) -> tuple[int, ...]:
+    """Which of BUSI's folds the records are of, ascending."""
+    return tuple(sorted({busi_folds()[record.scene] for record in records if record.scene in busi_folds()}))
+
+
 def one_a_scene(records: Iterable[Record]) -> tuple[Record, ...]:
     """The first record of each scene, the ones without burned-in marks or objections before the others."""
     chosen: dict[str, Record] = {}
