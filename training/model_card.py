@@ -52,7 +52,8 @@ Code: commit `{draft.code_commit}`.
 ## How good it is
 
 On {measured["images"]} images that it never saw and on which nothing was chosen, one of each scene\
-{_of_folds(measured["folds"])}, at {measured["grid"][0]} x {measured["grid"][1]} pixels. P is the predicted lesion, R the expert's. Intervals are 95 %.
+{_of_folds(measured["folds"])}, at {measured["grid"][0]} x {measured["grid"][1]} pixels.
+P is the predicted lesion, R the expert's. Intervals are 95 %.
 
 | figure | value | interval | images | what it is |
 |---|---:|---:|---:|---|
