@@ -86,7 +86,7 @@ def verify(
     """Check the promotion records, each file of a version, and that its reference images give their masks here."""
     models = ModelStore(store)
     count = len(models.promotions(model))
-    typer.echo(f"{model}: {count} promotion records, each following from the one before")
+    typer.echo(f"{model}: promotion records intact: {count}")
     references = map(str, models.numbers(model)) if every else (reference,)
     damage = [error for each in references for error in _damage(models, model, each)]
     for error in damage:
@@ -161,7 +161,7 @@ def _damage(models: ModelStore, name: str, reference: str) -> tuple[ModelStoreEr
         return (error,)
     for image in loaded.replay:
         counts = f"{image.differing_pixels} of {image.pixels} pixels differ"
-        typer.echo(f"{version}: {image.name} {counts} on {loaded.predictor.engine.provider}")
+        typer.echo(f"{version}: {image.name}: {counts} on {loaded.predictor.engine.provider}")
     typer.echo(f"{version}: intact, {version.digest}")
     return ()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from model_store import files
 from model_store.digest import Digest
@@ -25,7 +26,7 @@ class Version:
         return f"{self.name} {self.number}"
 
     @classmethod
-    def at(cls, path: Path) -> "Version":
+    def at(cls, path: Path) -> Self:
         """The version in this folder, `…/NAME/versions/NUMBER`.
 
         Raises:

@@ -79,7 +79,7 @@ def test_an_intact_version_is_verified(run: Run, version: Version, reference: tu
     verified = run("verify", *reference)
 
     assert 0 == verified.exit_code
-    assert "1 promotion records" in verified.stdout
+    assert "efsnet: promotion records intact: 1" in verified.stdout
     assert "0 of 4096 pixels differ" in verified.stdout
     assert f"efsnet 1: intact, {version.digest}" in verified.stdout
 

@@ -59,6 +59,7 @@ def specifications(draw: st.DrawFn) -> Specification:
                 label=label,
                 colour=draw(st.tuples(bytes8, bytes8, bytes8)),
                 concept=draw(st.none() | concepts),
+                modifier=draw(st.none() | concepts),
             )
             for number, label in enumerate(labels)
         ),
