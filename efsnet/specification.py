@@ -13,9 +13,9 @@ Side = Annotated[int, Field(ge=32, le=4096, multiple_of=8)]
 
 
 class Specified(BaseModel):
-    """Base of the parts of a manifest: immutable, and no unknown key is let through."""
+    """Base of the parts of a manifest: immutable, every number finite, and no unknown key is let through."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class InputSpecification(Specified):
