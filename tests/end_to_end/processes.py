@@ -1,9 +1,13 @@
-"""Starting and awaiting the service as a process of its own."""
+"""Starting the service as a process of its own."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -21,7 +25,21 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("EFSNET_")} | variables
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+@contextmanager
+def serve(command: Sequence[str | Path], store: Path) -> Iterator[str]:
+    """Runs the command, which serves this store, for as long as the context lasts. Gives the service's address."""
+    port = free_port()
+    process = subprocess.Popen([*command, "--port", str(port)], env=clean_environment(EFSNET_STORE=str(store)))
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
     """Returns once the service answers 200 on /readyz; fails when its process ends first or time runs out."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:

@@ -89,7 +89,7 @@ def stack(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
     stack = Stack(unpacked, free_port(), free_port())
     try:
-        stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "180")
+        stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "300")
         yield stack
     except subprocess.CalledProcessError as error:
         pytest.fail(f"{error.stderr}\n{stack.compose('logs', check=False).stdout}")
