@@ -19,8 +19,9 @@ def test_the_thesis_recipe_has_the_thesis_figures() -> None:
     thesis = read_configuration("thesis")
 
     assert thesis.optimiser.name == "adam"
-    assert (5e-4, 0.0) == (thesis.optimiser.learning_rate, thesis.optimiser.weight_decay)
-    assert (1, 5, 5) == thesis.loss.class_weights
+    assert 5e-4 == thesis.optimiser.learning_rate
+    assert 0 == thesis.optimiser.weight_decay
+    assert [1, 5, 5] == list(thesis.loss.class_weights)
     assert 64 == thesis.phases[0].batch
     assert 2 * thesis.steps == thesis.optimiser.schedule_steps
     assert 256 == thesis.input_size
