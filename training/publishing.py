@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -48,6 +49,8 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
     folder = RunFolder(run)
     network = folder.network()
     point = read_operating_point(folder)
+    measured = _content(folder.metrics_file, "is not evaluated: run `evaluate` first")
+    environment = _content(folder.environment_file, "does not say what it learnt from: train anew")
     specified = specification(folder.configuration().input_size, point.rules())
     model = export(network, specified, temperature=point.temperature)
     difference = parity(network, model, specified, temperature=point.temperature)
@@ -56,8 +59,6 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
             f"The exported graph differs from the network by {difference:.1e} in a probability, "
             f"more than {MAX_DIFFERENCE:.0e}: nothing is published."
         )
-    measured = json.loads(folder.metrics_file.read_text(encoding="utf-8"))
-    environment = json.loads(folder.environment_file.read_text(encoding="utf-8"))
     learnt = environment["images"]["train"]
     draft = Draft(
         network=Network(
@@ -105,6 +106,13 @@ def network_from_version(version: Version) -> EFSNet:
     except (RuntimeError, SafetensorError) as error:
         raise RunUnusable(f"{version}: {WEIGHTS}: {error}") from error
     return network
+
+
+def _content(file: Path, otherwise: str) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunUnusable(f"{file.parent} {otherwise} ({file.name}: {error}).") from error
 
 
 def _reference_files(model: bytes, specified: Specification) -> dict[str, bytes]:

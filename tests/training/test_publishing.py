@@ -1,0 +1,217 @@
+"""A finished, evaluated run becomes a whole version; anything else is refused, and nothing is published."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from efsnet.network import EFSNet
+from model_store.errors import IntegrityError
+from model_store.loading import load
+from model_store.manifest import MANIFEST, Metric, Network, TrainingData
+from model_store.store import ModelStore
+from model_store.version import Version
+from training.configuration import read_configuration
+from training.errors import ParityLost, RunUnusable
+from training.evaluation import OperatingPoint
+from training.publishing import WEIGHTS, network_from_version, publish
+from training.run import RunFolder
+
+SIDE = 64
+POINT = OperatingPoint(temperature=1.3, tumour_threshold=0.45, minimum_area_fraction=0.002)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+DIGEST = "ab" * 32
+MEASURED = {
+    "part": "test",
+    "folds": [0],
+    "grid": [SIDE, SIDE],
+    "images": 114,
+    "figures": {
+        "lesion_dice": {"value": 0.71, "low": 0.66, "high": 0.76, "count": 93, "definition": "2 |P∩R| / (|P| + |R|)"},
+        "false_alarms": {"value": 0.2, "low": 0.1, "high": 0.3, "count": 21, "definition": "normal images alarmed"},
+    },
+}
+
+Damage = Callable[[RunFolder], object]
+
+
+def make_network() -> EFSNet:
+    """A network with random weights, the same each time."""
+    torch.manual_seed(0)
+    return EFSNet()
+
+
+def make_run(path: Path, network: EFSNet) -> RunFolder:
+    """The folder of a run that was trained to the end and evaluated."""
+    folder = RunFolder(path)
+    path.mkdir()
+    configuration = read_configuration("default").model_copy(update={"input": SIDE})
+    environment = {"code_commit": COMMIT, "images": {"train": {"count": 433, "sha256": DIGEST}}}
+    folder.configuration_file.write_text(configuration.model_dump_json(), encoding="utf-8")
+    folder.environment_file.write_text(json.dumps(environment), encoding="utf-8")
+    folder.operating_point_file.write_text(POINT.as_json(), encoding="utf-8")
+    folder.metrics_file.write_text(json.dumps(MEASURED), encoding="utf-8")
+    save_file(network.state_dict(), folder.weights_file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
+    """What publishing made of a run."""
+    root = tmp_path_factory.mktemp("publishing")
+    return publish(make_run(root / "run", make_network()).path, ModelStore(root / "store"), name="efsnet")
+
+
+@pytest.fixture
+def copied_store(version: Version, tmp_path: Path) -> ModelStore:
+    """A store of one's own with that version."""
+    return ModelStore(shutil.copytree(version.path.parents[2], tmp_path / "store"))
+
+
+def test_a_published_version_is_whole_and_usable(version: Version) -> None:
+    """No file differs from its digest, and each reference image gives the label map that lies beside it."""
+    assert ("efsnet", 1) == (version.name, version.number)
+    assert () == version.damage()
+
+    loaded = load(version, provider="cpu")
+
+    assert ["busi_benign_396", "busi_malignant_189", "busi_normal_88"] == [
+        Path(each.name).name for each in loaded.replay
+    ]
+    assert [0, 0, 0] == [each.differing_pixels for each in loaded.replay]
+    assert [SIDE * SIDE] * 3 == [each.pixels for each in loaded.replay]
+
+
+def test_the_manifest_says_what_the_run_says(version: Version) -> None:
+    """Network, input, operating point, figures with their intervals, data and code are the run's own."""
+    manifest = version.manifest
+
+    assert Network(name="EFSNet", in_channels=1, classes=3, parameters=178_887) == manifest.network
+    assert (SIDE, SIDE) == (manifest.specification.input.rows, manifest.specification.input.columns)
+    assert POINT.rules() == manifest.specification.post_processing
+    assert POINT.temperature == manifest.temperature
+    assert {
+        "lesion_dice": Metric(value=0.71, interval=(0.66, 0.76)),
+        "false_alarms": Metric(value=0.2, interval=(0.1, 0.3)),
+    } == manifest.metrics
+    assert (TrainingData(name="BUSI, training part", images=433, digest=f"sha256:{DIGEST}"),) == manifest.training_data
+    assert COMMIT == manifest.code_commit
+
+
+def test_figures_and_model_card_are_published_with_the_graph(version: Version) -> None:
+    """For people and programs that have nothing but the version."""
+    assert MEASURED == json.loads(version.read("metrics.json"))
+    assert "| lesion_dice | 0.710 | 0.660 to 0.760 | 93 |" in version.read("MODEL_CARD.md").decode()
+
+
+def test_the_weights_of_a_version_are_those_of_the_run(version: Version) -> None:
+    """Training goes on from them, bit for bit, normalisation statistics too."""
+    expected, given = make_network().state_dict(), network_from_version(version).state_dict()
+
+    assert list(expected) == list(given)
+    assert all(torch.equal(expected[name], given[name]) for name in expected)
+
+
+def test_a_version_of_another_network_is_not_trained_on(published_store: ModelStore) -> None:
+    """It is told by its name, before its weights are looked for."""
+    with pytest.raises(RunUnusable, match="efsnet 1 is a Brightness, not an EFSNet"):
+        network_from_version(published_store.version("efsnet", "1"))
+
+
+def test_changed_weights_are_not_trained_on(copied_store: ModelStore) -> None:
+    """A single bit is enough."""
+    version = copied_store.version("efsnet", "1")
+    file = version.path / WEIGHTS
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.unlink()
+    file.write_bytes(content)
+
+    with pytest.raises(IntegrityError, match=WEIGHTS):
+        network_from_version(version)
+
+
+@pytest.mark.parametrize("weights", [b"", b"no tensors", b"\x02\0\0\0\0\0\0\0{}"], ids=["empty", "text", "no tensor"])
+def test_weights_that_are_none_are_not_trained_on(copied_store: ModelStore, weights: bytes) -> None:
+    """Published by another tool, in whatever form: the message names version and file."""
+    first = copied_store.version("efsnet", "1")
+    contents = {path: content for path, content in first.contents().items() if path != MANIFEST}
+    second = copied_store.publish("efsnet", first.manifest, {**contents, WEIGHTS: weights})
+
+    with pytest.raises(RunUnusable, match=f"efsnet 2: {WEIGHTS}"):
+        network_from_version(second)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: shutil.rmtree(run.path), "no training run"),
+        (lambda run: run.configuration_file.unlink(), "no training run"),
+        (lambda run: run.weights_file.unlink(), "go on with `train --resume`"),
+        (lambda run: run.weights_file.write_bytes(b""), "weights.safetensors"),
+        (lambda run: run.operating_point_file.unlink(), "run `evaluate` first"),
+        (lambda run: run.operating_point_file.write_text("{}"), "run `evaluate` first"),
+        (lambda run: run.metrics_file.unlink(), "run `evaluate` first"),
+        (lambda run: run.metrics_file.write_text('{"figures": {'), "run `evaluate` first"),
+        (lambda run: run.environment_file.unlink(), "environment.json"),
+    ],
+    ids=[
+        "no folder",
+        "no recipe",
+        "not finished",
+        "weights cut off",
+        "not evaluated",
+        "operating point empty",
+        "killed in the evaluation",
+        "metrics cut off",
+        "no environment",
+    ],
+)
+def test_a_run_that_is_not_finished_and_evaluated_is_refused(tmp_path: Path, damage: Damage, words: str) -> None:
+    """With what to do about it; the store is not even made."""
+    folder = make_run(tmp_path / "run", make_network())
+    damage(folder)
+
+    with pytest.raises(RunUnusable, match=words):
+        publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_graph_that_differs_from_its_network_is_not_published(tmp_path: Path) -> None:
+    """Of exploded logits the graph sees only that they are large, where the network still tells them apart."""
+    network = make_network()
+    with torch.no_grad():
+        network.get_parameter("predict.bias").copy_(torch.tensor([0.0, 1000.0, 2000.0]))
+    folder = make_run(tmp_path / "run", network)
+
+    with pytest.raises(ParityLost, match="nothing is published"):
+        publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.system
+def test_a_killed_publisher_leaves_nothing_half(tmp_path: Path, repository: Path) -> None:
+    """SIGKILL as soon as anything is in the store: readers see a whole version or none, and publishing works again."""
+    folder = make_run(tmp_path / "run", make_network())
+    store = ModelStore(tmp_path / "store")
+    command = [sys.executable, "-m", "training", "publish", str(folder.path), "--store", str(store.root)]
+    process = subprocess.Popen(command, cwd=repository)
+    while not store.root.exists() and process.poll() is None:
+        time.sleep(0.0005)
+    process.kill()
+    assert -signal.SIGKILL == process.wait()
+    left = store.numbers("efsnet")
+    assert () == tuple(damage for number in left for damage in store.version("efsnet", str(number)).damage())
+
+    answer = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+
+    assert f"Published efsnet {len(left) + 1}, sha256:" in answer.stdout
+    assert 3 == len(load(store.version("efsnet", str(len(left) + 1)), provider="cpu").replay)
