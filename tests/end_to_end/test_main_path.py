@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from tests.end_to_end.processes import serve
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 RECIPE = """
 name = "tiny"
