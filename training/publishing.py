@@ -20,6 +20,7 @@ from training.errors import ParityLost, RunUnusable
 from training.evaluation import read_operating_point
 from training.export.onnx_export import export, parity
 from training.model_card import model_card
+from training.references import reference_images
 from training.run import RunFolder
 from training.specification import specification
 
@@ -27,7 +28,6 @@ MAX_DIFFERENCE = 1e-5
 """Of any probability between the trained network and the published graph."""
 
 WEIGHTS = "weights.safetensors"
-REFERENCE_IMAGES = Path(__file__).with_name("reference_images")
 
 INTENDED_USE = (
     "Research, beside an expert: outlines lesions in B-mode breast ultrasound and proposes benign or malignant. "
@@ -119,9 +119,8 @@ def _reference_files(model: bytes, specified: Specification) -> dict[str, bytes]
     """The reference images as they are, and the label maps that the version gives for them."""
     predictor = Predictor(model, specified, provider="cpu")
     files = {}
-    for path in sorted(REFERENCE_IMAGES.glob("*.png")):
-        content = path.read_bytes()
+    for stem, content in reference_images().items():
         label_map = to_label_map(predictor.predict(decode_image(content)), specified.post_processing)
-        files[f"reference/{path.name}"] = content
-        files[f"reference/{path.stem}.label_map.png"] = palette_png(label_map, specified.classes)
+        files[f"reference/{stem}.png"] = content
+        files[f"reference/{stem}.label_map.png"] = palette_png(label_map, specified.classes)
     return files

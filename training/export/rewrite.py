@@ -5,56 +5,48 @@ one slope becomes a leaky ReLU, a deconvolution becomes a convolution and a dept
 """
 
 import copy
+from collections.abc import Iterable
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from efsnet.network import ChannelShuffle, EFSNet
 
 
+@torch.no_grad()
 def for_inference(network: EFSNet) -> EFSNet:
-    """A rewritten copy, in eval mode, of the same float type."""
-    rewritten = _rewritten(copy.deepcopy(network).eval())
-    return rewritten.requires_grad_(requires_grad=False)  # type: ignore[return-value]  # it is an EFSNet still
+    """A rewritten copy of the same float type, in eval mode and without gradients."""
+    rewritten = copy.deepcopy(network).eval()
+    _rewrite(rewritten)
+    return rewritten.requires_grad_(requires_grad=False)
 
 
-def _rewritten(module: nn.Module) -> nn.Module:
-    leaves = _leaves(module)
-    if leaves is not None:
-        chain = _rewritten_chain(leaves)
-        return chain[0] if len(chain) == 1 else nn.Sequential(*chain)
-    for name, child in module.named_children():
-        setattr(module, name, _rewritten(child))
-    return module
+def _rewrite(block: nn.Module) -> None:
+    for name, child in block.named_children():
+        layers = [part for part in child.modules() if not isinstance(part, nn.Sequential)]
+        if any([*layer.children()] for layer in layers):
+            _rewrite(child)  # it joins branches somewhere inside
+        else:
+            setattr(block, name, nn.Sequential(*_rewritten(layers)))
 
 
-def _leaves(module: nn.Module) -> list[nn.Module] | None:
-    """The layers of a plain chain, in order; None for a block that joins several branches."""
-    if isinstance(module, nn.Sequential):
-        parts = [_leaves(child) for child in module]
-        return None if any(part is None for part in parts) else [leaf for part in parts for leaf in part or ()]
-    return None if next(module.children(), None) is not None else [module]
-
-
-def _rewritten_chain(layers: list[nn.Module]) -> list[nn.Module]:
+def _rewritten(layers: Iterable[nn.Module]) -> list[nn.Module]:
     chain: list[nn.Module] = []
-    shuffle: Tensor | None = None  # position in the unshuffled features of each channel that is yet to be shuffled
+    shuffle_groups = 1  # of a channel shuffle that was left out and is not yet made up for
     for layer in layers:
         match layer:
             case nn.Dropout2d() | nn.Identity():
                 pass
-            case ChannelShuffle(groups=groups):
-                channels = _channels(chain)
-                shuffle = torch.arange(channels).view(groups, channels // groups).T.flatten()
-            case nn.Conv2d() if shuffle is not None:
-                unshuffled, shuffle = _without_shuffle(layer, shuffle)
-                chain.append(unshuffled)
+            case ChannelShuffle():
+                shuffle_groups = layer.groups
+            case nn.Conv2d() if shuffle_groups > 1:
+                chain.append(_on_unshuffled(layer, shuffle_groups))
+                if layer.groups == 1:
+                    shuffle_groups = 1
             case nn.BatchNorm2d():
-                convolution = chain.pop()
-                if not isinstance(convolution, nn.Conv2d):
-                    raise TypeError(f"Normalisation is folded into the convolution before it, not {convolution}.")
-                chain.append(fuse_conv_bn_eval(convolution, layer))
+                chain.append(fuse_conv_bn_eval(cast(nn.Conv2d, chain.pop()), layer))
             case nn.PReLU():
                 chain.append(nn.LeakyReLU(layer.weight.item()))
             case nn.ConvTranspose2d():
@@ -64,46 +56,36 @@ def _rewritten_chain(layers: list[nn.Module]) -> list[nn.Module]:
     return chain
 
 
-def _channels(chain: list[nn.Module]) -> int:
-    return next(layer.out_channels for layer in reversed(chain) if isinstance(layer, nn.Conv2d))
+def _on_unshuffled(convolution: nn.Conv2d, groups: int) -> nn.Conv2d:
+    """The same convolution for features whose channels were not shuffled.
 
-
-def _without_shuffle(convolution: nn.Conv2d, shuffle: Tensor) -> tuple[nn.Conv2d, Tensor | None]:
-    """The convolution on unshuffled features, and the shuffle that is still to come behind it.
-
-    A dense convolution swallows the shuffle; a depthwise one lets it through.
+    A dense one makes up for the shuffle. A depthwise one gives unshuffled features in its turn.
     """
-    depthwise = convolution.groups == convolution.in_channels
-    weight = torch.empty_like(convolution.weight)
-    if depthwise:
-        weight[shuffle] = convolution.weight.detach()
-    else:
-        weight[:, shuffle] = convolution.weight.detach()
-    convolution.weight = nn.Parameter(weight)
-    return convolution, shuffle if depthwise else None
+    unshuffled = torch.arange(convolution.in_channels).view(groups, -1).T.flatten()  # where each channel comes from
+    axis = 1 if convolution.groups == 1 else 0
+    weight = convolution.weight
+    weight.copy_(torch.zeros_like(weight).index_copy(axis, unshuffled, weight))
+    return convolution
 
 
 def _without_deconvolution(layer: nn.ConvTranspose2d) -> list[nn.Module]:
-    """A deconvolution of stride 2 as a convolution to four times the channels and a depth-to-space.
+    """A deconvolution of stride 2 as a convolution to four phases of each channel and a depth-to-space.
 
-    Of size 2, each input pixel gives four output pixels. Of size 3 (padding 1, output padding 1), along each
-    axis with taps w0, w1, w2, the even output is w1·x[i] and the odd one w2·x[i] + w0·x[i+1].
+    Of size 2, an input pixel gives an even output by the first tap and an odd one by the second. Of size 3 with
+    padding 1 and output padding 1, the even output is w1·x[i], and the odd one w2·x[i] + w0·x[i+1].
     """
-    weight = layer.weight.detach().movedim(1, 0)  # (channels out, channels in, rows, columns) of taps
     if layer.kernel_size == (2, 2):
-        taps = weight[..., None, None, :, :]  # one input pixel, then two by two phases
+        taps = torch.eye(2)[None]  # input pixel, phase of the output, tap: 1 where the three meet
+        padding: list[nn.Module] = []
     else:
-        zero = torch.zeros_like(weight[..., 0])
-        columns = torch.stack([weight[..., 1], weight[..., 2], zero, weight[..., 0]], dim=-1)  # (…, rows, pixel·phase)
-        zero = torch.zeros_like(columns[..., 0, :])
-        rows = torch.stack([columns[..., 1, :], columns[..., 2, :], zero, columns[..., 0, :]], dim=-2)
-        taps = rows.reshape(*rows.shape[:2], 2, 2, 2, 2)  # (…, row pixel, row phase, column pixel, column phase)
-        taps = taps.transpose(-3, -2)  # (…, row pixel, column pixel, row phase, column phase)
-    size = taps.shape[2]
-    kernel = taps.permute(0, 4, 5, 1, 2, 3).flatten(0, 2)  # channels out, phases | channels in, pixels
-    convolution = nn.Conv2d(layer.in_channels, 4 * layer.out_channels, size, bias=layer.bias is not None)
-    convolution.weight = nn.Parameter(kernel.contiguous())
+        taps = torch.zeros(2, 2, 3)
+        taps[0, 0, 1] = taps[0, 1, 2] = taps[1, 1, 0] = 1
+        padding = [nn.ZeroPad2d((0, 1, 0, 1))]
+    taps = taps.to(layer.weight)
+    # i, o: channels in and out; p, q: pixels; a, b: phases; k, l: taps, each along rows and columns
+    kernel = torch.einsum("iokl,pak,qbl->oabipq", layer.weight, taps, taps).flatten(0, 2)
+    convolution = nn.Conv2d(layer.in_channels, 4 * layer.out_channels, len(taps), bias=layer.bias is not None)
+    convolution.weight = nn.Parameter(kernel)
     if layer.bias is not None:
-        convolution.bias = nn.Parameter(layer.bias.detach().repeat_interleave(4))
-    padding: list[nn.Module] = [nn.ZeroPad2d((0, 1, 0, 1))] if size == 2 else []
+        convolution.bias = nn.Parameter(layer.bias.repeat_interleave(4))
     return [*padding, convolution, nn.PixelShuffle(2)]

@@ -2,7 +2,9 @@
 
 import inspect
 import logging
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from efsnet.predictor import Predictor
 from model_store.loading import LoadedVersion, load
 from model_store.manifest import MODEL
 from model_store.version import Version
-from service.api.problems import KINDS
+from service.api.problems import INTERNAL, KINDS, METHOD_NOT_ALLOWED, NOT_FOUND
 from tests.service.conftest import PNG, Start
 
 PATIENT = "MUSTERMANN"
@@ -134,3 +136,16 @@ def test_the_log_has_one_line_a_request_and_nothing_of_its_content(
     assert ["not_found", "parameter_invalid", "method_not_allowed"] == [line["code"] for line in lines[1:]]
     assert all(float(line["duration_ms"]) > 0 for line in lines)
     assert "MUSTERMANN" not in caplog.text
+
+
+def test_documented_codes_are_those_that_exist(repository: Path) -> None:
+    """docs/api.md lists every code under its status, and no other."""
+    section = (repository / "docs" / "api.md").read_text(encoding="utf-8").split("## Problems")[1].split("## ")[0]
+    documented = {
+        (int(status), code)
+        for status, codes in re.findall(r"^\| (\d+) \| (.+) \|$", section, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    existing = {(kind.status, kind.code) for kind in (*KINDS.values(), NOT_FOUND, METHOD_NOT_ALLOWED, INTERNAL)}
+
+    assert existing - {(499, "client_gone")} == documented
