@@ -29,6 +29,7 @@ from PIL.TiffImagePlugin import (
 from efsnet.errors import (
     ArrayInvalid,
     GeometryError,
+    ImageError,
     ImageFormatUnsupported,
     ImageHasSeveralFrames,
     ImageUndecodable,
@@ -169,8 +170,10 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
     # Damaged bytes lead Pillow's decoders to nearly any exception: OSError, SyntaxError, struct.error, KeyError, …
     try:
         file = opener(io.BytesIO(data))
-    except Exception as error:
-        raise ImageUndecodable(f"The image's header cannot be read: {error}.") from error
+    except ImageError:
+        raise
+    except Exception as error:  # its text may quote the file, which belongs to a patient
+        raise ImageUndecodable("The image's header is truncated or damaged. Save it anew.") from error
     _check_header(file, max_pixels)
     try:
         rotated = file.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
@@ -178,7 +181,7 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
         ImageOps.exif_transpose(file, in_place=True)
         grey, findings = _grey(file)
     except Exception as error:
-        raise ImageUndecodable(f"The image is truncated or damaged: {error}.") from error
+        raise ImageUndecodable("The image is truncated or damaged. Save it anew.") from error
     if rotated:
         findings.append(Finding.ROTATED_BY_EXIF)
     return Image(grey, spacing, (*findings, *_pixel_findings(grey)))
@@ -186,7 +189,7 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
 
 def _open_jpeg(stream: io.BytesIO) -> ImageFile:
     if stream.getvalue().count(b"\xff\xda") > MAX_JPEG_SCANS:
-        raise ImageUndecodable(f"it has more than {MAX_JPEG_SCANS} scans")
+        raise ImageUndecodable(f"The JPEG has more than {MAX_JPEG_SCANS} scans. Save it anew.")
     return JpegImageFile(stream)
 
 
@@ -195,7 +198,7 @@ def _open_tiff(stream: io.BytesIO) -> ImageFile:
     stream.seek(directory.next)
     directory.load(stream)
     if max(len(directory.get(tag, ())) for tag in (STRIPOFFSETS, TILEOFFSETS)) > MAX_TIFF_STRIPS:
-        raise ImageUndecodable(f"it has more than {MAX_TIFF_STRIPS} strips")
+        raise ImageUndecodable(f"The TIFF has more than {MAX_TIFF_STRIPS} strips. Save it anew.")
     stream.seek(0)
     return TiffImageFile(stream)
 
