@@ -137,3 +137,8 @@ def _png(image: PillowImage.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-goldens` writes what is computed now as what is expected from now on: look at the difference."""
+    parser.addoption("--update-goldens", action="store_true", help="write the files in tests/golden anew")
