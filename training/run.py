@@ -162,7 +162,9 @@ def train(
     lightning.seed_everything(configuration.seed, verbose=False)
     source = input_specification(configuration.source)
     train_part, validation_part = (read_samples(part, source) for part in (split.train, split.validation))
-    network = start or EFSNet(dropout=configuration.dropout)
+    network = EFSNet(dropout=configuration.dropout)
+    if start is not None:
+        network.load_state_dict(start.state_dict())  # its weights, with the recipe's dropout
     learner = Learner(network, configuration, compiled=machine.compiled)
     checkpoint = folder.newest_checkpoint()
     chosen = ModelCheckpoint(folder.checkpoints, "lowest", monitor="validation/loss")
