@@ -11,6 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from safetensors.numpy import load_file
 
 from tests.end_to_end.processes import serve
 
@@ -80,6 +81,21 @@ def test_what_was_trained_answers(address: str, store: Path, busi: Path, tmp_pat
     assert "1" == answer.headers["X-Model-Version"]
     with Pillow.open(io.BytesIO(answer.content)) as served, Pillow.open(written) as saved:
         assert np.array_equal(np.asarray(served), np.asarray(saved))
+
+
+def test_training_goes_on_from_a_published_version(store: Path, busi: Path, tmp_path: Path) -> None:
+    """`--from production` starts with the version's weights: hardly a step further, they are still nearly those."""
+    recipe, out = tmp_path / "still.toml", tmp_path / "run"
+    recipe.write_text(RECIPE.replace("learning_rate = 1e-3", "learning_rate = 1e-9"))
+    options = ("--store", store, "--from", "production", "--accelerator", "cpu", "--no-compile")
+    run("training", "train", busi, "--config", recipe, "--out", out, *options)
+    before, after = (
+        load_file(path) for path in (store / "efsnet/versions/1/weights.safetensors", out / "weights.safetensors")
+    )
+    learnt = [name for name in before if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+
+    assert learnt
+    assert all(np.allclose(before[name], after[name], atol=1e-6) for name in learnt)
 
 
 def test_a_version_that_was_changed_is_refused(store: Path, tmp_path: Path) -> None:
