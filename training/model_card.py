@@ -7,11 +7,11 @@ from model_store.manifest import Draft
 from training.configuration import Configuration
 
 _LIMITS = """\
-- Learnt from one hospital and two machines (Baheya Hospital, Cairo; LOGIQ E9 and LOGIQ E9 Agile), from women of 25 to
-  75 years. It is untested on other hospitals and machines, on men and on children.
+- BUSI is of one hospital and two machines (Baheya Hospital, Cairo; LOGIQ E9 and LOGIQ E9 Agile), of women of 25 to 75
+  years. What learnt from it is untested on other hospitals and machines, on men and on children.
 - BUSI names no patients. Scenes are kept apart, but two scenes of one woman may be on both sides of the split.
 - Colour Doppler, elastography, split screens and burned-in callipers are outside of what it learnt, or rare in it.
-- Masks follow the outlines that BUSI's experts drew, which agree with each other only in part.
+- Masks follow the outlines that experts drew, who agree with each other only in part.
 - Areas in square millimetres are as good as the pixel spacing that the caller gives.
 """
 

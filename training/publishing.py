@@ -1,6 +1,9 @@
 """A finished run becomes a published version, and a version's weights a network to train on."""
 
+import csv
 import json
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from efsnet.specification import Specification
 from model_store.manifest import MODEL, Draft, Metric, Network, TrainingData
 from model_store.store import ModelStore
 from model_store.version import Version
+from training.datasets.busi import curation
 from training.errors import ParityLost, RunUnusable
 from training.evaluation import read_operating_point
 from training.export.onnx_export import export, parity
@@ -34,8 +38,8 @@ INTENDED_USE = (
     "Not a medical device; no diagnosis or treatment may rest on it."
 )
 LICENCE = (
-    "Apache-2.0. Learnt from BUSI (Al-Dhabyani et al., Data in Brief 28:104863, 2020; CC BY 4.0); "
-    "the reference images are three of its images."
+    "Apache-2.0. BUSI, of which three images are the reference images, is by Al-Dhabyani et al. "
+    "(Data in Brief 28:104863, 2020; CC BY 4.0)."
 )
 
 
@@ -51,6 +55,7 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
     point = read_operating_point(folder)
     measured = _content(folder.metrics_file, "is not evaluated: run `evaluate` first")
     environment = _content(folder.environment_file, "does not say what it learnt from: train anew")
+    learnt_from = _content(folder.split_file, "does not say what it learnt from: train anew", _training_files)
     specified = specification(folder.configuration().input_size, point.rules())
     model = export(network, specified, temperature=point.temperature)
     difference = parity(network, model, specified, temperature=point.temperature)
@@ -59,7 +64,6 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
             f"The exported graph differs from the network by {difference:.1e} in a probability, "
             f"more than {MAX_DIFFERENCE:.0e}: nothing is published."
         )
-    learnt = environment["images"]["train"]
     draft = Draft(
         network=Network(
             name="EFSNet",
@@ -73,9 +77,7 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
             figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
             for figure, facts in measured["figures"].items()
         },
-        training_data=(
-            TrainingData(name="BUSI, training part", images=learnt["count"], digest=f"sha256:{learnt['sha256']}"),
-        ),
+        training_data=(_training_data(learnt_from, environment),),
         code_commit=environment["code_commit"],
         intended_use=INTENDED_USE,
         licence=LICENCE,
@@ -108,10 +110,26 @@ def network_from_version(version: Version) -> EFSNet:
     return network
 
 
-def _content(file: Path, otherwise: str) -> Any:
+def _training_data(files: AbstractSet[str], environment: Any) -> TrainingData:
+    """What the weights were fitted to, and which weights they were before: a version may not claim BUSI for others."""
+    learnt, start = environment["images"]["train"], environment["started_from"]
+    added = len(files - curation().keys())
+    source = "BUSI" if not added else "images in BUSI's layout" if added == len(files) else f"BUSI with {added} added"
+    return TrainingData(
+        name=f"{source}, training part" + (f", beginning with the weights of {start}" if start else ""),
+        images=learnt["count"],
+        digest=f"sha256:{learnt['sha256']}",
+    )
+
+
+def _training_files(split: str) -> AbstractSet[str]:
+    return {row["file"] for row in csv.DictReader(split.splitlines()) if row["part"] == "train"}
+
+
+def _content(file: Path, otherwise: str, parse: Callable[[str], Any] = json.loads) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
         raise RunUnusable(f"{file.parent} {otherwise} ({file.name}: {error}).") from error
 
 

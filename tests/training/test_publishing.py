@@ -54,7 +54,9 @@ def make_run(path: Path, network: EFSNet) -> RunFolder:
     folder = RunFolder(path)
     path.mkdir()
     configuration = read_configuration("default").model_copy(update={"input": SIDE})
-    environment = {"code_commit": COMMIT, "images": {"train": {"count": 433, "sha256": DIGEST}}}
+    environment = {"code_commit": COMMIT, "started_from": None, "images": {"train": {"count": 433, "sha256": DIGEST}}}
+    split = "part,file,scene\ntrain,benign/benign (1).png,one\ntest,benign/benign (2).png,two\n"
+    folder.split_file.write_text(split, encoding="utf-8")
     folder.configuration_file.write_text(configuration.model_dump_json(), encoding="utf-8")
     folder.environment_file.write_text(json.dumps(environment), encoding="utf-8")
     folder.operating_point_file.write_text(POINT.as_json(), encoding="utf-8")
@@ -104,6 +106,31 @@ def test_the_manifest_says_what_the_run_says(version: Version) -> None:
     } == manifest.metrics
     assert (TrainingData(name="BUSI, training part", images=433, digest=f"sha256:{DIGEST}"),) == manifest.training_data
     assert COMMIT == manifest.code_commit
+
+
+@pytest.mark.parametrize(
+    ("files", "source"),
+    [
+        (["benign/benign (1).png", "benign/benign (9001).png"], "BUSI with 1 added"),
+        (["benign/benign (9001).png", "normal/normal (9001).png"], "images in BUSI's layout"),
+    ],
+)
+def test_a_version_that_learnt_from_other_images_does_not_claim_busi(
+    tmp_path: Path, files: list[str], source: str
+) -> None:
+    """And one that began with another's weights names that version, by which its data is found in turn."""
+    folder = make_run(tmp_path / "run", make_network())
+    lines = ["part,file,scene", *(f"train,{file},{file}" for file in files)]
+    folder.split_file.write_text("\n".join(lines), encoding="utf-8")
+    environment = json.loads(folder.environment_file.read_text(encoding="utf-8"))
+    start = f"sha256:{'cd' * 32}"
+    folder.environment_file.write_text(json.dumps({**environment, "started_from": start}), encoding="utf-8")
+
+    version = publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet")
+
+    expected = f"{source}, training part, beginning with the weights of {start}"
+    assert [expected] == [learnt.name for learnt in version.manifest.training_data]
+    assert f"{expected}: 433 images" in version.read("MODEL_CARD.md").decode()
 
 
 def test_figures_and_model_card_are_published_with_the_graph(version: Version) -> None:
@@ -162,6 +189,8 @@ def test_weights_that_are_none_are_not_trained_on(copied_store: ModelStore, weig
         (lambda run: run.metrics_file.unlink(), "run `evaluate` first"),
         (lambda run: run.metrics_file.write_text('{"figures": {'), "run `evaluate` first"),
         (lambda run: run.environment_file.unlink(), "environment.json"),
+        (lambda run: run.split_file.unlink(), "split.csv"),
+        (lambda run: run.split_file.write_text("file\nbenign/benign (1).png\n"), "split.csv"),
     ],
     ids=[
         "no folder",
@@ -173,6 +202,8 @@ def test_weights_that_are_none_are_not_trained_on(copied_store: ModelStore, weig
         "killed in the evaluation",
         "metrics cut off",
         "no environment",
+        "no split",
+        "split without parts",
     ],
 )
 def test_a_run_that_is_not_finished_and_evaluated_is_refused(tmp_path: Path, damage: Damage, words: str) -> None:

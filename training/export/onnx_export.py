@@ -45,6 +45,7 @@ class Graph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         logits = self.network.unclamped(image.float() * self.scale + self.offset)
+        # Not a softmax: over the channel axis ONNX Runtime's own takes 5 CPU-ms more at 512x512.
         exponentials = logits.clamp(-EXPONENT_BOUND, EXPONENT_BOUND).exp()
         return exponentials / exponentials.sum(dim=1, keepdim=True)
 

@@ -2,6 +2,7 @@
 
 Normalisation is folded into the convolution before it, a channel shuffle into the weights behind it, a PReLU of
 one slope becomes a leaky ReLU, a deconvolution becomes a convolution and a depth-to-space, and dropout goes.
+Grouped convolutions stay: as dense ones with zeros they took 0.5 to 1 CPU-ms more at 512x512.
 """
 
 import copy
