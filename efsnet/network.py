@@ -207,27 +207,13 @@ class Upsampling(nn.Module):
         return cast(Tensor, self.activation(torch.cat([self.main(main), self.skip(skip)], dim=1)))
 
 
-class EFSNet(nn.Module):
-    """The network: an image to the logits of its classes.
+class SegmentationNetwork(nn.Module):
+    """From an image to the logits of its classes; what EFSNet and the networks it is compared with have in common.
 
-    Args:
-        in_channels: Channels of the image, 1 for grey.
-        classes: Channels of the answer; channel 0 is background.
-        dropout: Probability that a channel of a residual branch is zeroed in training (thesis: 0.2).
+    A subclass has `predict`, the last layer, which takes the last of its `features`.
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 3, *, dropout: float = 0.2) -> None:
-        super().__init__()
-        self.initial = Initial(in_channels, STEM)
-        self.down1 = Downsampling(STEM, SHALLOW, dropout)
-        self.factorized = nn.Sequential(*(Factorized(SHALLOW, dropout) for _ in range(4)))
-        self.down2 = Downsampling(SHALLOW, DEEP, dropout)
-        self.csdc = nn.Sequential(*(ShuffleDilated(DEEP, dilation, 2, dropout) for dilation in DILATIONS * 2))
-        self.up1 = Upsampling(DEEP, SHALLOW)
-        self.shuffle1 = nn.Sequential(*(ShuffleUnit(SHALLOW, 2, dropout) for _ in range(2)))
-        self.up2 = Upsampling(SHALLOW, HEAD)
-        self.shuffle2 = nn.Sequential(*(ShuffleUnit(HEAD, 1, dropout) for _ in range(2)))
-        self.predict = nn.ConvTranspose2d(HEAD, classes, 3, stride=2, padding=1, output_padding=1)
+    predict: nn.Module
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image, clamped to [-LOGIT_BOUND, LOGIT_BOUND].
@@ -245,13 +231,62 @@ class EFSNet(nn.Module):
 
     def unclamped(self, image: Tensor) -> Tensor:
         """Logits before the clamp, as the exported graph computes them. Shapes as in `forward`."""
-        rows, columns = image.shape[-2:]
-        if rows % SIZE_MULTIPLE or columns % SIZE_MULTIPLE:
-            raise ImageSizeUnsupported(rows, columns, SIZE_MULTIPLE)
+        return cast(Tensor, self.predict(self.features(image)[-1]))
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        """What the network makes of an image at 1/8, 1/4 and 1/2 of its size, on the way back to it.
+
+        Args:
+            image: As in `forward`.
+
+        Returns:
+            (batch, DEEP, rows/8, columns/8), (batch, SHALLOW, rows/4, columns/4), (batch, HEAD, rows/2, columns/2).
+
+        Raises:
+            ImageSizeUnsupported: as in `forward`.
+        """
+        raise NotImplementedError
+
+
+class EFSNet(SegmentationNetwork):
+    """The network of the thesis.
+
+    Args:
+        in_channels: Channels of the image, 1 for grey.
+        classes: Channels of the answer; channel 0 is background.
+        dropout: Probability that a channel of a residual branch is zeroed in training (thesis: 0.2).
+    """
+
+    def __init__(self, in_channels: int = 1, classes: int = 3, *, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.initial = Initial(in_channels, STEM)
+        self.down1 = Downsampling(STEM, SHALLOW, dropout)
+        self.factorized = nn.Sequential(*(Factorized(SHALLOW, dropout) for _ in range(4)))
+        self.down2 = Downsampling(SHALLOW, DEEP, dropout)
+        self.csdc = nn.Sequential(*(ShuffleDilated(DEEP, dilation, 2, dropout) for dilation in DILATIONS * 2))
+        self.up1: nn.Module = Upsampling(DEEP, SHALLOW)
+        self.shuffle1 = nn.Sequential(*(ShuffleUnit(SHALLOW, 2, dropout) for _ in range(2)))
+        self.up2: nn.Module = Upsampling(SHALLOW, HEAD)
+        self.shuffle2 = nn.Sequential(*(ShuffleUnit(HEAD, 1, dropout) for _ in range(2)))
+        self.predict = nn.ConvTranspose2d(HEAD, classes, 3, stride=2, padding=1, output_padding=1)
+
+    def features(self, image: Tensor) -> tuple[Tensor, ...]:
+        check_size(image)
         half = self.initial(image)  # 16, 256, 256
         quarter = self.down1(half)  # 64, 128, 128: the skip of up2
         eighth = self.down2(self.factorized(quarter))  # 128, 64, 64: the skip of up1
         context = self.csdc(eighth)  # 128, 64, 64
         quarter_again = self.shuffle1(self.up1(context, eighth))  # 64, 128, 128
         half_again = self.shuffle2(self.up2(quarter_again, quarter))  # 16, 256, 256
-        return cast(Tensor, self.predict(half_again))  # classes, 512, 512
+        return context, quarter_again, half_again  # and `predict` makes classes, 512, 512 of the last
+
+
+def check_size(image: Tensor) -> None:
+    """Refuses an image that the network cannot halve three times and come back to.
+
+    Raises:
+        ImageSizeUnsupported: rows or columns are no multiple of SIZE_MULTIPLE.
+    """
+    rows, columns = image.shape[-2:]
+    if rows % SIZE_MULTIPLE or columns % SIZE_MULTIPLE:
+        raise ImageSizeUnsupported(rows, columns, SIZE_MULTIPLE)

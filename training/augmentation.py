@@ -4,12 +4,34 @@ The geometric ones are one affine map for each image, so that pixels are interpo
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from training.configuration import Augmentation
+
+
+NARROWEST = 0.15
+"""Largest share of a side that a black margin takes."""
+
+SECTOR_HALF_ANGLE = (0.45, 0.75)
+"""Of a sector, in radians."""
+
+
+class Batch(NamedTuple):
+    """What the network sees in a step, what an expert says of it, and a teacher, if there is one.
+
+    Args:
+        images: (batch, 1, rows, columns) float in [0, 1].
+        references: (batch, rows, columns) class numbers.
+        taught: (batch, classes, rows, columns) a teacher's softened probabilities.
+    """
+
+    images: Tensor
+    references: Tensor
+    taught: Tensor | None = None
 
 
 class Augmenter:
@@ -24,26 +46,44 @@ class Augmenter:
         self.rules = rules
         self.generator = generator
 
-    def __call__(self, images: Tensor, references: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Changed images and references of a new size.
-
-        Args:
-            images: (batch, 1, rows, columns) float in [0, 1].
-            references: (batch, rows, columns) uint8 class numbers.
-            size: Rows and columns of the answer.
-
-        Returns:
-            (batch, 1, size, size) float in [0, 1] and (batch, size, size) int64.
-        """
+    def __call__(self, batch: Batch, size: int) -> Batch:
+        """The changed batch at a new size, its references int64; a teacher's answers follow the image's geometry."""
         grid = functional.affine_grid(
-            self._inverse_maps(len(images)), [len(images), 1, size, size], align_corners=False
+            self._inverse_maps(len(batch.images)), [len(batch.images), 1, size, size], align_corners=False
         )
-        images = functional.grid_sample(images, grid, padding_mode=self.rules.padding, align_corners=False)
+        images = self._warped(batch.images, grid)
         # reflected lesions are lesions, but what lies beyond a border of zeros is background
-        references = functional.grid_sample(
-            references.unsqueeze(1).float(), grid, mode="nearest", padding_mode=self.rules.padding, align_corners=False
-        )
-        return self._grey(images), references.squeeze(1).long()
+        references = self._warped(batch.references.unsqueeze(1).float(), grid, "nearest").squeeze(1).long()
+        taught = None
+        if batch.taught is not None:
+            taught = self._warped(batch.taught.float(), grid)
+            taught[:, 0] += 1 - taught.sum(dim=1)  # and so it is for the teacher
+        images = self._grey(images)
+        if self.rules.frame > 0:
+            outside = self._outside(len(images), size)
+            images = images.masked_fill(outside.unsqueeze(1), 0.0)
+            references = references.masked_fill(outside, 0)
+            if taught is not None:
+                taught = taught.masked_fill(outside.unsqueeze(1), 0.0)
+                taught[:, 0].masked_fill_(outside, 1.0)
+        return Batch(images, references, taught)
+
+    def _warped(self, pixels: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
+        return functional.grid_sample(pixels, grid, mode, self.rules.padding, align_corners=False)
+
+    def _outside(self, count: int, size: int) -> Tensor:
+        """(count, size, size) bool: black margins of an image, or what lies outside of a sector; mostly nothing."""
+        centres = (torch.arange(size) + 0.5) / size
+        rows, columns = centres.view(1, -1, 1), centres.view(1, 1, -1)
+        top, bottom, left, right = (self._uniform(count, 0, NARROWEST).view(-1, 1, 1) for _ in range(4))
+        margins = (rows < top) | (rows > 1 - bottom) | (columns < left) | (columns > 1 - right)
+        half_angle = self._uniform(count, *SECTOR_HALF_ANGLE).view(-1, 1, 1)
+        apex = 0.5 / half_angle.tan()  # so far above the image that the sector is as wide as its middle row
+        depth = rows - 0.5 + apex
+        sector = (columns - 0.5).abs() > depth.clamp_min(0) * half_angle.tan()
+        sector = sector | (depth**2 + (columns - 0.5) ** 2 > (0.5 + apex) ** 2)
+        chosen = torch.where(self._happens(count, 0.5).view(-1, 1, 1), margins, sector)
+        return chosen & self._happens(count, self.rules.frame).view(-1, 1, 1)
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return torch.rand(count, generator=self.generator) * (high - low) + low
@@ -85,6 +125,9 @@ class Augmenter:
             images = mean + (images - mean) * factors(1 - rules.contrast, 1 + rules.contrast)
         if rules.brightness > 0:
             images = images * factors(1 - rules.brightness, 1 + rules.brightness)
+        if rules.depth_gain > 0:
+            depth = torch.linspace(-1, 1, images.shape[-2]).view(1, 1, -1, 1)
+            images = images * (1 + factors(-rules.depth_gain, rules.depth_gain) * depth)
         if rules.speckle > 0:
             images = images * (1 + factors(0, rules.speckle) * self._normal(images))
         if rules.noise > 0:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from efsnet.preprocessing import to_input
 from efsnet.specification import InputSpecification
-from training.augmentation import Augmenter
+from training.augmentation import Augmenter, Batch
 from training.configuration import Configuration
 from training.datasets.records import CLASS_NUMBERS, Record
 
@@ -32,11 +32,13 @@ class Samples:
         images: (n, 1, rows, columns) uint8.
         references: (n, rows, columns) uint8 class numbers.
         kinds: (n,) int64 class number of each image as a whole.
+        taught: (n, classes, rows, columns) float16, a teacher's softened probabilities on a grid of its own.
     """
 
     images: Tensor
     references: Tensor
     kinds: Tensor
+    taught: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,7 +82,7 @@ class Parts(lightning.LightningDataModule):
         self.train = train
         self.validation = validation
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Batches up to the next whole epoch.
 
         The steps taken decide which, not Lightning's count of epochs: it calls an epoch whose checkpoint it is
@@ -100,8 +102,8 @@ class Parts(lightning.LightningDataModule):
         return DataLoader(TensorDataset(images, references), batch_size=VALIDATION_BATCH)
 
 
-class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented batches, one an item, of a range of steps: (batch, 1, size, size) float and (batch, size, size) int64.
+class Batches(Dataset[Batch]):
+    """Augmented batches, one an item, of a range of steps.
 
     Args:
         samples: What is drawn from.
@@ -119,13 +121,17 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Batch:
         step = self.steps[index]
         phase = self.configuration.phase_at(step)
         generator = step_generator(self.configuration.seed, step, self.share.rank)
         drawn = self._draw(phase.batch // self.share.processes, generator)
-        images = self.samples.images[drawn].float() / 255
-        return Augmenter(self.configuration.augmentation, generator)(images, self.samples.references[drawn], phase.size)
+        batch = Batch(
+            self.samples.images[drawn].float() / 255,
+            self.samples.references[drawn],
+            None if self.samples.taught is None else self.samples.taught[drawn],
+        )
+        return Augmenter(self.configuration.augmentation, generator)(batch, phase.size)
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Indices of `count` samples, with replacement, each kind by its share."""

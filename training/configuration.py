@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -75,10 +75,14 @@ class Augmentation(Part):
     """Largest standard deviation of noise that multiplies the image."""
     blur: NotNegative = 0.0
     """Largest standard deviation of a Gaussian, in pixels at 256 rows."""
+    depth_gain: NotNegative = 0.0
+    """Largest share by which grey values rise or fall from the top of the image to its bottom."""
+    frame: Fraction = 0.0
+    """Probability that a border of the image is black: straight margins, or the outside of a sector."""
 
 
 class Loss(Part):
-    """Weighted cross-entropy, and Dice terms and a term for normal images by their weights."""
+    """Weighted cross-entropy, and further terms by their weights; 0 leaves a term out."""
 
     class_weights: tuple[Positive, ...]
     """Of background, benign and malignant in the cross-entropy."""
@@ -88,6 +92,15 @@ class Loss(Part):
     """Dice loss of benign and malignant apart, over the batch."""
     normal_images: NotNegative = 0.0
     """Mean tumour probability of the likeliest hundredth of the pixels of normal images."""
+    boundary: NotNegative = 0.0
+    """Cross-entropy of tumour or not along the outline, where the network is unsure; in the last third of the run."""
+    deep_supervision: tuple[NotNegative, NotNegative] = (0.0, 0.0)
+    """Cross-entropy of heads at 1/8 and 1/4 of the size; the finished network does not have them."""
+    lesion_class: NotNegative = 0.0
+    """Cross-entropy of a head that names the lesion as a whole, after 40 % of the run; it is not kept either."""
+    distillation: NotNegative = 0.0
+    """Divergence from the probabilities of a teacher (Hinton et al., 2015), a run that `train` is given."""
+    distillation_temperature: Positive = 2.5
 
 
 class Optimiser(Part):
@@ -114,6 +127,9 @@ class Configuration(Part):
     """A recipe."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    network: Literal["efsnet", "fssnet", "enet", "unet"] = "efsnet"
+    widened: bool = False
+    """Whether 3x3 convolutions learn with parallel branches, which are folded into them at the end."""
     seed: Annotated[int, Field(ge=0)]
     source: Side
     """Rows and columns to which images are resized before augmentation."""
@@ -165,16 +181,43 @@ class Configuration(Part):
 def read_configuration(name: str) -> Configuration:
     """A shipped configuration by name, or one of the user's by path.
 
+    A file may say `based_on`, the name of a shipped one or a path beside itself, and then only what differs.
+
     Raises:
         ConfigurationInvalid: there is none, or it says something that cannot be.
     """
-    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
-    path = shipped.get(name, Path(name))
+    path = _shipped().get(name, Path(name))
     try:
-        return Configuration.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Configuration.model_validate(_content(path, ()))
+    except ValidationError as error:
+        raise ConfigurationInvalid(f"{path}: {error}") from error
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(SHIPPED.rglob("*.toml"))}
+
+
+def _content(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
+    """What a file and those that it is based on say together."""
+    if path in before:
+        raise ConfigurationInvalid(f"{path} is based on itself.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationInvalid(
-            f"No configuration {name!r}: name one of {', '.join(shipped)}, or a TOML file."
+            f"No configuration {str(path)!r}: name one of {', '.join(_shipped())}, or a TOML file."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationInvalid(f"{path}: {error}") from error
+    base = content.pop("based_on", None)
+    if base is None:
+        return content
+    return _joined(_content(_shipped().get(str(base), path.parent / str(base)), (*before, path)), content)
+
+
+def _joined(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Tables are joined key by key; anything else is replaced."""
+    return base | {
+        key: _joined(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in changes.items()
+    }

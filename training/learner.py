@@ -10,9 +10,11 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from efsnet.network import EFSNet
+from efsnet.network import LOGIT_BOUND, SegmentationNetwork
+from training.augmentation import Batch
 from training.batches import step_generator
 from training.configuration import Configuration, Optimiser
+from training.heads import Answers, Heads
 from training.losses import SegmentationLoss
 
 
@@ -27,19 +29,21 @@ class Learner(lightning.LightningModule):
         compiled: Whether to compile the network, which makes a step up to twice as fast and starts a minute later.
     """
 
-    def __init__(self, network: EFSNet, configuration: Configuration, *, compiled: bool) -> None:
+    def __init__(self, network: SegmentationNetwork, configuration: Configuration, *, compiled: bool) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch forgot it
         self.configuration = configuration
+        self.heads = Heads(configuration.loss)
         self.loss = SegmentationLoss(configuration.loss)
         self.compiled = compiled
-        self._forward: Callable[[Tensor], Tensor] = self.network.forward
+        self.answers = answering(self.network, self.heads)
+        self._answers = self.answers
 
     def on_fit_start(self) -> None:
         """Compiles the network; without a C++ compiler it stays as it is."""
         if self.compiled and shutil.which("g++"):
-            # the method, not the module: a compiled module would enter the state under another name
-            self._forward = torch.compile(self.network.forward, dynamic=False)
+            # a function, not the module: a compiled module would enter the state under another name
+            self._answers = torch.compile(self.answers, dynamic=False)
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Makes dropout a function of the step, like the batch itself."""
@@ -47,13 +51,14 @@ class Learner(lightning.LightningModule):
         generator = step_generator(self.configuration.seed + 1, self.global_step, self.trainer.global_rank)
         torch.manual_seed(generator.initial_seed())
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         del batch_idx
-        images, references = batch
+        images = batch.images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.configuration.bfloat16):
-            logits = self._forward(images.contiguous(memory_format=torch.channels_last))
-        loss = cast(Tensor, self.loss(logits.float(), references))
+            answers = self._answers(images)
+        progress = self.global_step / self.configuration.steps
+        loss = cast(Tensor, self.loss(answers.float(), batch.references, progress=progress, taught=batch.taught))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
@@ -61,10 +66,11 @@ class Learner(lightning.LightningModule):
         """Loss and image-wise lesion Dice of the validation part, logged."""
         del batch_idx
         images, references = batch
-        logits = self.network(images)
-        self.log("validation/loss", self.loss(logits, references.long()), sync_dist=True, batch_size=len(images))
+        answers = self.answers(images)
+        loss = self.loss(answers, references.long())
+        self.log("validation/loss", loss, sync_dist=True, batch_size=len(images))
         lesions = (references > 0).flatten(1)
-        found = (logits.argmax(dim=1) > 0).flatten(1)
+        found = (answers.logits.argmax(dim=1) > 0).flatten(1)
         with_lesion = lesions.any(dim=1)
         dice = 2 * (lesions & found).sum(dim=1) / (lesions.sum(dim=1) + found.sum(dim=1)).clamp_min(1)
         if with_lesion.any():
@@ -82,8 +88,8 @@ class Learner(lightning.LightningModule):
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         optimiser = kinds[rules.name](
             [
-                {"params": list(_decayed(self.network)), "weight_decay": rules.weight_decay},
-                {"params": list(_not_decayed(self.network)), "weight_decay": 0.0},
+                {"params": list(_decayed(self)), "weight_decay": rules.weight_decay},
+                {"params": list(_not_decayed(self)), "weight_decay": 0.0},
             ],
             lr=rules.learning_rate,
         )
@@ -91,6 +97,17 @@ class Learner(lightning.LightningModule):
             optimiser, lambda step: learning_rate_share(rules, step, self.configuration.steps)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def answering(network: SegmentationNetwork, heads: Heads) -> Callable[[Tensor], Answers]:
+    """What the two say of (batch, 1, rows, columns) images, as one function that can be compiled."""
+
+    def answers(images: Tensor) -> Answers:
+        features = network.features(images)
+        logits = cast(Tensor, network.predict(features[-1])).clamp(-LOGIT_BOUND, LOGIT_BOUND)
+        return cast(Answers, heads(features, logits))
+
+    return answers
 
 
 def learning_rate_share(rules: Optimiser, step: int, steps: int) -> float:
@@ -109,9 +126,9 @@ def learning_rate_share(rules: Optimiser, step: int, steps: int) -> float:
     return rules.final_share + (1 - rules.final_share) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _decayed(network: nn.Module) -> Iterable[nn.Parameter]:
-    return (parameter for parameter in network.parameters() if parameter.ndim > 1)
+def _decayed(module: nn.Module) -> Iterable[nn.Parameter]:
+    return (parameter for parameter in module.parameters() if parameter.ndim > 1)
 
 
-def _not_decayed(network: nn.Module) -> Iterable[nn.Parameter]:
-    return (parameter for parameter in network.parameters() if parameter.ndim <= 1)
+def _not_decayed(module: nn.Module) -> Iterable[nn.Parameter]:
+    return (parameter for parameter in module.parameters() if parameter.ndim <= 1)

@@ -17,11 +17,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import cast
 
 import pytorch_lightning as lightning
 import torch
@@ -33,19 +35,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from efsnet.network import EFSNet
+from efsnet.network import SegmentationNetwork
 from training.batches import Parts, Samples, read_samples
 from training.configuration import Configuration
 from training.datasets.folds import Split
 from training.datasets.records import Record
 from training.errors import RunUnusable
 from training.learner import Learner
+from training.networks import build
+from training.networks.wide import fold, widen
 from training.specification import input_specification
+from training.teacher import Teacher
 
 NORMALISATION_BATCHES = 100
 """Batches from which the statistics of batch normalisation are taken anew, for the final weights."""
 
 NORMALISATION_BATCH = 8
+
+LOWEST = "lowest"
+"""Stem of the checkpoint of the lowest validation loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ class RunFolder:
             raise RunUnusable(f"{self.path} is no training run: {error}") from error
         return Split.from_csv(text, records)
 
-    def network(self) -> EFSNet:
+    def network(self) -> SegmentationNetwork:
         """The trained network.
 
         Raises:
@@ -134,7 +142,7 @@ class RunFolder:
         configuration = self.configuration()
         if not self.weights_file.exists():
             raise RunUnusable(f"{self.path} is not finished: go on with `train --resume`.")
-        network = EFSNet(dropout=configuration.dropout)
+        network = build(configuration.network, configuration.dropout)
         try:
             network.load_state_dict(load_file(self.weights_file))
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -147,8 +155,21 @@ class RunFolder:
         return next((path for path in newest_first if _readable(path)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a run may begin with, beside its data.
+
+    Args:
+        weights: A network of the same kind whose weights are where training starts, random ones if None.
+        teacher: Whose answers the network learns beside the references.
+    """
+
+    weights: SegmentationNetwork | None = None
+    teacher: Teacher | None = None
+
+
 def train(
-    folder: RunFolder, configuration: Configuration, split: Split, machine: Machine, start: EFSNet | None
+    folder: RunFolder, configuration: Configuration, split: Split, machine: Machine, beginning: Beginning
 ) -> None:
     """Trains from the beginning, or goes on from the newest checkpoint in the folder.
 
@@ -157,24 +178,37 @@ def train(
         configuration: The recipe.
         split: Its training part fits the weights, its validation part is watched.
         machine: What to compute on.
-        start: Weights to start from, random ones if None.
+        beginning: The same as when the run was started.
+
+    Raises:
+        RunUnusable: the recipe asks for a teacher and there is none, or the other way round.
     """
+    if bool(configuration.loss.distillation) != bool(beginning.teacher):
+        raise RunUnusable("A recipe with distillation needs a teacher, and no other can have one.")
     lightning.seed_everything(configuration.seed, verbose=False)
     source = input_specification(configuration.source)
     train_part, validation_part = (read_samples(part, source) for part in (split.train, split.validation))
-    network = EFSNet(dropout=configuration.dropout)
-    if start is not None:
-        network.load_state_dict(start.state_dict())  # its weights, with the recipe's dropout
+    if beginning.teacher is not None:
+        taught = beginning.teacher.answers(train_part.images, configuration.loss.distillation_temperature)
+        train_part = replace(train_part, taught=taught)
+    network = build(configuration.network, configuration.dropout)
+    if beginning.weights is not None:
+        network.load_state_dict(beginning.weights.state_dict())  # its weights, with the recipe's dropout
+    if configuration.widened:
+        widen(network)
     learner = Learner(network, configuration, compiled=machine.compiled)
-    checkpoint = folder.newest_checkpoint()
-    chosen = ModelCheckpoint(folder.checkpoints, "lowest", monitor="validation/loss")
-    trainer = _trainer(folder, configuration, machine, [chosen] if configuration.choose != "last" else [])
-    trainer.fit(learner, Parts(configuration, train_part, validation_part), ckpt_path=checkpoint, weights_only=True)
+    trainer = _trainer(folder, configuration, machine)
+    parts = Parts(configuration, train_part, validation_part)
+    trainer.fit(learner, parts, ckpt_path=folder.newest_checkpoint(), weights_only=True)
     if trainer.is_global_zero:
-        if configuration.choose == "lowest_validation_loss":
-            learner.load_state_dict(torch.load(chosen.best_model_path, weights_only=True)["state_dict"])
-        else:
+        # From the file, not from memory: a run that was killed behind its last step is not trained any more when it
+        # is resumed, and Lightning then leaves the weights of the step in memory, not their average.
+        last = folder.newest_checkpoint() if configuration.choose == "last" else folder.checkpoints / f"{LOWEST}.ckpt"
+        learner.load_state_dict(torch.load(cast(Path, last), weights_only=True)["state_dict"])
+        if configuration.choose == "last":
             _renew_normalisation(learner.network, configuration, train_part)
+        if configuration.widened:
+            fold(learner.network)
         _write_weights(learner.network, folder.weights_file)
 
 
@@ -217,17 +251,18 @@ def code_commit() -> str:
     return commit.stdout.strip() + ("+changes" if changes.returncode else "")
 
 
-def _trainer(
-    folder: RunFolder, configuration: Configuration, machine: Machine, more: list[Callback]
-) -> lightning.Trainer:
+def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) -> lightning.Trainer:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // machine.devices))
     callbacks: list[Callback] = [
         ModelCheckpoint(
             folder.checkpoints, "{step}", monitor="step", mode="max", save_top_k=2, save_on_train_epoch_end=True
-        ),
-        *more,
+        )
     ]
+    if configuration.choose == "lowest_validation_loss":
+        callbacks.append(
+            ModelCheckpoint(folder.checkpoints, LOWEST, monitor="validation/loss", enable_version_counter=False)
+        )
     if configuration.average_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=configuration.average_decay))
     if sys.stderr.isatty():
@@ -254,7 +289,7 @@ def _trainer(
     )
 
 
-def _renew_normalisation(network: EFSNet, configuration: Configuration, samples: Samples) -> None:
+def _renew_normalisation(network: SegmentationNetwork, configuration: Configuration, samples: Samples) -> None:
     """Takes the statistics of batch normalisation from whole, unchanged training images at the final size."""
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(configuration.seed))
     size = configuration.input_size
@@ -264,15 +299,27 @@ def _renew_normalisation(network: EFSNet, configuration: Configuration, samples:
             images = samples.images[indices].float() / 255
             yield torch.nn.functional.interpolate(images, (size, size), mode="area")
 
-    still = EFSNet(dropout=0.0)  # dropped channels would make the variances larger than they are in use
-    still.load_state_dict(network.state_dict())
-    update_bn(batches(), still)
-    network.load_state_dict(still.state_dict())
+    with _without_dropout(network):
+        update_bn(batches(), network)
     network.eval()
 
 
+@contextmanager
+def _without_dropout(network: torch.nn.Module) -> Iterator[None]:
+    """Dropped channels would make the variances larger than they are in use."""
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Dropout | torch.nn.Dropout2d)]
+    rates = [layer.p for layer in layers]
+    for layer in layers:
+        layer.p = 0.0
+    try:
+        yield
+    finally:
+        for layer, rate in zip(layers, rates, strict=True):
+            layer.p = rate
+
+
 @rank_zero_only
-def _write_weights(network: EFSNet, path: Path) -> None:
+def _write_weights(network: SegmentationNetwork, path: Path) -> None:
     unfinished = path.with_suffix(".unfinished")
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, unfinished)
     unfinished.replace(path)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation import Augmenter
+from training.augmentation import Augmenter, Batch
 from training.configuration import Augmentation
 
 SIZE = 64
@@ -19,8 +19,8 @@ def square(batch: int = 4) -> tuple[Tensor, Tensor]:
 
 def augmented(rules: Augmentation, *, size: int = SIZE, seed: int = 0, batch: int = 4) -> tuple[Tensor, Tensor]:
     """The square after the rules."""
-    images, references = square(batch)
-    return Augmenter(rules, torch.Generator().manual_seed(seed))(images, references, size)
+    changed = Augmenter(rules, torch.Generator().manual_seed(seed))(Batch(*square(batch)), size)
+    return changed.images, changed.references
 
 
 def test_without_rules_nothing_changes() -> None:
@@ -41,6 +41,7 @@ def test_without_rules_nothing_changes() -> None:
         Augmentation(flip_columns=0.5, flip_rows=0.5),
         Augmentation(crop=1.0),
         Augmentation(rotation=180, padding="zeros"),
+        Augmentation(frame=1.0),
     ],
     ids=str,
 )
@@ -64,7 +65,8 @@ def test_a_crop_shows_a_quarter_of_the_image_at_full_resolution() -> None:
     """Half the rows and half the columns: a crop of half the size has the image's own pixels."""
     noise = torch.rand(8, 1, SIZE, SIZE)
     references = torch.zeros(8, SIZE, SIZE, dtype=torch.uint8)
-    crops, _ = Augmenter(Augmentation(crop=1.0), torch.Generator().manual_seed(1))(noise, references, SIZE // 2)
+    batch = Batch(noise, references)
+    crops = Augmenter(Augmentation(crop=1.0), torch.Generator().manual_seed(1))(batch, SIZE // 2).images
 
     assert (8, 1, SIZE // 2, SIZE // 2) == crops.shape
     # shown whole at that size, four pixels of noise would be averaged into each
@@ -104,3 +106,40 @@ def test_the_same_generator_gives_the_same_changes() -> None:
 
     assert torch.equal(augmented(rules, seed=5)[0], augmented(rules, seed=5)[0])
     assert not torch.equal(augmented(rules, seed=5)[0], augmented(rules, seed=6)[0])
+
+
+def test_a_frame_blackens_a_border_and_what_is_marked_there() -> None:
+    """Margins or the outside of a sector, never the middle; what cannot be seen is not marked."""
+    white = Batch(torch.ones(64, 1, SIZE, SIZE), torch.ones(64, SIZE, SIZE, dtype=torch.uint8))
+    framed = Augmenter(Augmentation(frame=0.5), torch.Generator().manual_seed(0))(white, SIZE)
+    black = framed.images[:, 0] == 0
+    share = black.flatten(1).float().mean(dim=1)
+
+    assert torch.equal(black, framed.references == 0)
+    assert not black[:, 28:36, 28:36].any()
+    assert 0.3 < (share > 0).float().mean() < 0.7
+    assert share.max() < 0.6
+
+
+def test_depth_gain_tilts_the_brightness_from_top_to_bottom() -> None:
+    """As a wrongly set time-gain compensation does; the middle row keeps its values."""
+    grey = Batch(torch.full((8, 1, SIZE, SIZE), 0.5), torch.zeros(8, SIZE, SIZE, dtype=torch.uint8))
+    rows = Augmenter(Augmentation(depth_gain=0.4), torch.Generator().manual_seed(0))(grey, SIZE).images.mean(dim=3)
+
+    assert rows[:, 0, 31:33].mean(dim=1).tolist() == pytest.approx([0.5] * 8, abs=0.01)
+    assert (rows[:, 0, 0] + rows[:, 0, -1]).tolist() == pytest.approx([1.0] * 8, abs=0.01)
+    assert (rows[:, 0, 0] - 0.5).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("rules", [Augmentation(rotation=40), Augmentation(padding="zeros", shift=0.4, frame=1.0)])
+def test_a_teachers_answers_follow_the_image(rules: Augmentation) -> None:
+    """They stay on the lesion, stay probabilities, and say background where there is nothing to see."""
+    images, references = square(16)
+    taught = torch.nn.functional.one_hot(references.long(), 3).movedim(-1, 1).half()
+    batch = Augmenter(rules, torch.Generator().manual_seed(0))(Batch(images, references, taught), SIZE)
+
+    assert batch.taught is not None
+    assert torch.allclose(batch.taught.sum(dim=1), torch.ones(16, SIZE, SIZE), atol=1e-3)
+    marked = batch.references == 2
+    both = (batch.taught[:, 2] > 0.5) & marked
+    assert both.sum() >= 0.95 * ((batch.taught[:, 2] > 0.5) | marked).sum()

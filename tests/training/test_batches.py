@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
+from training.augmentation import Batch
 from training.batches import Batches, Samples, Share, read_samples
 from training.configuration import Augmentation, Configuration, Sampling
 from training.datasets.busi import read_busi
@@ -27,7 +27,7 @@ def samples() -> Samples:
     )
 
 
-def drawn_batches(samples: Samples, configuration: Configuration, steps: range) -> list[tuple[Tensor, Tensor]]:
+def drawn_batches(samples: Samples, configuration: Configuration, steps: range) -> list[Batch]:
     """All batches of one process."""
     batches = Batches(samples, configuration, steps, Share())
     return [batches[index] for index in range(len(batches))]
@@ -39,7 +39,7 @@ def test_a_batch_does_not_depend_on_the_ones_before(samples: Samples, tiny_confi
     resumed = drawn_batches(samples, tiny_configuration, range(3, 6))
 
     assert 3 == len(resumed)
-    for (images, references), (expected_images, expected_references) in zip(resumed, whole[3:], strict=True):
+    for (images, references, _), (expected_images, expected_references, _) in zip(resumed, whole[3:], strict=True):
         assert torch.equal(expected_images, images)
         assert torch.equal(expected_references, references)
 
@@ -59,7 +59,7 @@ def test_kinds_are_drawn_by_their_shares(samples: Samples, tiny_configuration: C
     """A rare kind is seen as often as the recipe says, not as often as it is in the data."""
     shares = Sampling(normal=0.5, benign=0.25, malignant=0.25)
     configuration = tiny_configuration.model_copy(update={"sampling": shares, "augmentation": Augmentation()})
-    drawn = torch.cat([references[:, 16, 16] for _, references in drawn_batches(samples, configuration, range(200))])
+    drawn = torch.cat([batch.references[:, 16, 16] for batch in drawn_batches(samples, configuration, range(200))])
 
     observed = torch.bincount(drawn, minlength=3) / len(drawn)
     assert observed.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.06)
@@ -68,7 +68,7 @@ def test_kinds_are_drawn_by_their_shares(samples: Samples, tiny_configuration: C
 def test_without_shares_every_image_is_as_likely(samples: Samples, tiny_configuration: Configuration) -> None:
     """The thesis draws from the data as they are."""
     configuration = tiny_configuration.model_copy(update={"sampling": None, "augmentation": Augmentation()})
-    drawn = torch.cat([references[:, 16, 16] for _, references in drawn_batches(samples, configuration, range(200))])
+    drawn = torch.cat([batch.references[:, 16, 16] for batch in drawn_batches(samples, configuration, range(200))])
 
     observed = torch.bincount(drawn, minlength=3) / len(drawn)
     assert observed.tolist() == pytest.approx([1 / 6, 4 / 6, 1 / 6], abs=0.06)

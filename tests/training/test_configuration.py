@@ -8,7 +8,7 @@ from training.configuration import SHIPPED, Configuration, read_configuration
 from training.errors import ConfigurationInvalid
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_their_files(path: Path) -> None:
     """`--config NAME` finds the file NAME.toml, and the run says NAME."""
     assert path.stem == read_configuration(path.stem).name
@@ -82,3 +82,26 @@ def test_shares_of_a_batch_add_up() -> None:
                 "sampling": {"normal": 0.5, "benign": 0.5, "malignant": 0.5},
             }
         )
+
+
+def test_a_recipe_based_on_another_says_what_differs(tmp_path: Path) -> None:
+    """Tables are joined key by key, all else is replaced; chains of such recipes are followed."""
+    (tmp_path / "first.toml").write_text(
+        'name = "first"\nbased_on = "default"\nseed = 1\n[loss]\nboundary = 0.2\n[[phases]]\nsize = 64\nbatch = 4\nsteps = 100\n'
+    )
+    (tmp_path / "second.toml").write_text('name = "second"\nbased_on = "first.toml"\ndropout = 0.0\n')
+    default, second = read_configuration("default"), read_configuration(str(tmp_path / "second.toml"))
+
+    assert ("second", 1, 0.0) == (second.name, second.seed, second.dropout)
+    assert default.loss.model_copy(update={"boundary": 0.2}) == second.loss
+    assert [64] == [phase.size for phase in second.phases]
+    assert default.optimiser == second.optimiser
+
+
+def test_a_recipe_based_on_itself_is_refused(tmp_path: Path) -> None:
+    """Also by way of another one."""
+    (tmp_path / "one.toml").write_text('based_on = "two.toml"')
+    (tmp_path / "two.toml").write_text('based_on = "one.toml"')
+
+    with pytest.raises(ConfigurationInvalid, match="based on itself"):
+        read_configuration(str(tmp_path / "one.toml"))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from efsnet.image import decode_image
-from efsnet.network import EFSNet
+from efsnet.network import SegmentationNetwork
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from training.export.rewrite import for_inference
@@ -37,7 +37,7 @@ class Graph(nn.Module):
         value_range: What stored values 0 and 255 become.
     """
 
-    def __init__(self, network: EFSNet, value_range: tuple[float, float]) -> None:
+    def __init__(self, network: SegmentationNetwork, value_range: tuple[float, float]) -> None:
         super().__init__()
         low, high = value_range
         self.scale, self.offset = (high - low) / 255, low
@@ -50,7 +50,7 @@ class Graph(nn.Module):
         return exponentials / exponentials.sum(dim=1, keepdim=True)
 
 
-def export(network: EFSNet, specification: Specification, *, temperature: float = 1.0) -> bytes:
+def export(network: SegmentationNetwork, specification: Specification, *, temperature: float = 1.0) -> bytes:
     """The ONNX file of a network; the same weights give the same bytes.
 
     Args:
@@ -78,7 +78,7 @@ def export(network: EFSNet, specification: Specification, *, temperature: float 
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def parity(network: EFSNet, model: bytes, specification: Specification, *, temperature: float = 1.0) -> float:
+def parity(network: SegmentationNetwork, model: bytes, specification: Specification, *, temperature: float = 1.0) -> float:
     """Largest difference of a probability between the network in torch and the graph in ONNX Runtime.
 
     On noise and on the reference images; NaN if either gives one.

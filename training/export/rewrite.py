@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from efsnet.network import ChannelShuffle, EFSNet
+from efsnet.network import ChannelShuffle, SegmentationNetwork
 
 
 @torch.no_grad()
-def for_inference(network: EFSNet) -> EFSNet:
+def for_inference(network: SegmentationNetwork) -> SegmentationNetwork:
     """A rewritten copy of the same float type, in eval mode and without gradients."""
     rewritten = copy.deepcopy(network).eval()
     _rewrite(rewritten)
@@ -38,7 +38,7 @@ def _rewritten(layers: Iterable[nn.Module]) -> list[nn.Module]:
     shuffle_groups = 1  # of a channel shuffle that was left out and is not yet made up for
     for layer in layers:
         match layer:
-            case nn.Dropout2d() | nn.Identity():
+            case nn.Dropout() | nn.Dropout2d() | nn.Identity():
                 pass
             case ChannelShuffle():
                 shuffle_groups = layer.groups
@@ -46,15 +46,14 @@ def _rewritten(layers: Iterable[nn.Module]) -> list[nn.Module]:
                 chain.append(_on_unshuffled(layer, shuffle_groups))
                 if layer.groups == 1:
                     shuffle_groups = 1
-            case nn.BatchNorm2d():
-                chain.append(fuse_conv_bn_eval(cast(nn.Conv2d, chain.pop()), layer))
-            case nn.PReLU():
+            case nn.BatchNorm2d() if chain:
+                before = chain.pop()
+                chain.append(fuse_conv_bn_eval(before, layer, isinstance(before, nn.ConvTranspose2d)))  # type: ignore[type-var]  # takes both kinds
+            case nn.PReLU() if layer.num_parameters == 1:
                 chain.append(nn.LeakyReLU(layer.weight.item()))
-            case nn.ConvTranspose2d():
-                chain += _without_deconvolution(layer)
             case _:
                 chain.append(layer)
-    return chain
+    return [part for layer in chain for part in _without_deconvolution(layer)]
 
 
 def _on_unshuffled(convolution: nn.Conv2d, groups: int) -> nn.Conv2d:
@@ -69,12 +68,15 @@ def _on_unshuffled(convolution: nn.Conv2d, groups: int) -> nn.Conv2d:
     return convolution
 
 
-def _without_deconvolution(layer: nn.ConvTranspose2d) -> list[nn.Module]:
+def _without_deconvolution(layer: nn.Module) -> list[nn.Module]:
     """A deconvolution of stride 2 as a convolution to four phases of each channel and a depth-to-space.
 
     Of size 2, an input pixel gives an even output by the first tap and an odd one by the second. Of size 3 with
     padding 1 and output padding 1, the even output is w1·x[i], and the odd one w2·x[i] + w0·x[i+1].
+    Any other layer stays as it is.
     """
+    if not isinstance(layer, nn.ConvTranspose2d):
+        return [layer]
     if layer.kernel_size == (2, 2):
         taps = torch.eye(2)[None]  # input pixel, phase of the output, tap: 1 where the three meet
         padding: list[nn.Module] = []
