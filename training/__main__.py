@@ -53,6 +53,10 @@ def train(
         str | None, typer.Option("--from", help="Version whose weights to start from: 3, an alias, …")
     ] = None,
     store: Annotated[Path | None, typer.Option(envvar="EFSNET_STORE", help="Model store of that version.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Finished run of the same split, from which a recipe with distillation learns.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's own.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     accelerator: Annotated[Literal["auto", "cpu", "gpu"], typer.Option()] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes that share the cores.")] = 1,
@@ -65,7 +69,7 @@ def train(
     from training.datasets.folds import split
     from training.evaluation import evaluate_run
     from training.publishing import network_from_version
-    from training.run import Machine, RunFolder, describe
+    from training.run import Beginning, Machine, RunFolder, check_accelerator, describe
     from training.run import train as run
 
     _quiet_the_libraries()
@@ -75,10 +79,14 @@ def train(
     first_process = "LOCAL_RANK" not in os.environ
     if first_process and folder.configuration_file.exists() and not resume:
         raise RunUnusable(f"{out} holds a run already: go on with --resume, or name another folder.")
-    configuration = folder.configuration() if resume else read_configuration(config)
+    check_accelerator(accelerator)
+    configuration = folder.configuration() if resume else read_configuration(config, seed=seed)
     records = read_busi(data)
     parts = folder.split(records) if resume else split(records, fold)
-    version = ModelStore(store).version("efsnet", start) if start and store else None
+    version = ModelStore(store).version(configuration.network, start) if start and store else None
+    taught_by = RunFolder(teacher).as_teacher(records) if teacher else None
+    if taught_by:
+        taught_by.check(parts)
     if first_process and not resume:
         describe(folder, configuration, parts, str(version.digest) if version else None)
         for record in parts.left_out:
@@ -88,7 +96,7 @@ def train(
         configuration,
         parts,
         Machine(accelerator, devices, compiled),
-        network_from_version(version) if version else None,
+        Beginning(network_from_version(version) if version else None, taught_by),
     )
     if first_process:
         _show(evaluate_run(folder, parts))

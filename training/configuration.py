@@ -178,19 +178,24 @@ class Configuration(Part):
         return self.phases[-1]
 
 
-def read_configuration(name: str) -> Configuration:
+def read_configuration(name: str, *, seed: int | None = None) -> Configuration:
     """A shipped configuration by name, or one of the user's by path.
 
     A file may say `based_on`, the name of a shipped one or a path beside itself, and then only what differs.
+
+    Args:
+        name: As above.
+        seed: Instead of the one in the file.
 
     Raises:
         ConfigurationInvalid: there is none, or it says something that cannot be.
     """
     path = _shipped().get(name, Path(name))
     try:
-        return Configuration.model_validate(_content(path, ()))
+        return Configuration.model_validate(_content(path, ()) | ({} if seed is None else {"seed": seed}))
     except ValidationError as error:
-        raise ConfigurationInvalid(f"{path}: {error}") from error
+        wrong = (f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors())
+        raise ConfigurationInvalid("\n  ".join([f"{path} cannot be:", *wrong])) from error
 
 
 def _shipped() -> dict[str, Path]:

@@ -149,6 +149,15 @@ class RunFolder:
             raise RunUnusable(f"{self.weights_file}: {error}") from error
         return network.eval()
 
+    def as_teacher(self, records: Iterable[Record]) -> Teacher:
+        """The finished run as the teacher of another one, of the same data set.
+
+        Raises:
+            RunUnusable: the run is not finished.
+            SplitDiffers: `records` are of another data set.
+        """
+        return Teacher(self.path, self.network(), self.configuration().input_size, self.split(records))
+
     def newest_checkpoint(self) -> Path | None:
         """The newest state that can be read; a file cut off while it was written is passed over."""
         newest_first = sorted(self.checkpoints.glob("step=*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -212,9 +221,26 @@ def train(
         _write_weights(learner.network, folder.weights_file)
 
 
+def check_accelerator(accelerator: str) -> None:
+    """Refuses a GPU that is not there, before anything is written.
+
+    Raises:
+        RunUnusable: there is none.
+    """
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise RunUnusable("There is no GPU that torch can use here: leave --accelerator out, or install torch's CUDA build.")
+
+
 def describe(folder: RunFolder, configuration: Configuration, split: Split, start: str | None) -> None:
-    """Writes what the run is, before it starts."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    """Writes what the run is, before it starts.
+
+    Raises:
+        RunUnusable: the folder cannot be written to.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunUnusable(f"{folder.path} cannot be made: {error.strerror}.") from error
     folder.configuration_file.write_text(configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
     folder.split_file.write_text(split.as_csv(), encoding="utf-8")
     environment = {
@@ -244,11 +270,13 @@ def code_commit() -> str:
     """Commit of this checkout, with `+changes` behind it if files differ, or `unknown` outside of one."""
     root = Path(__file__).parent
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, check=False)
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit.stdout.strip() + ("+changes" if changes.returncode else "")
+    return commit + ("+changes" if changes else "")
 
 
 def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) -> lightning.Trainer:

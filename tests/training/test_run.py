@@ -81,6 +81,21 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
 
 
 @pytest.mark.system
+def test_a_run_killed_behind_its_last_step_ends_with_the_same_weights(
+    make_busi: MakeBusi, recipe: Path, tmp_path: Path
+) -> None:
+    """Nothing is left to train then; the averaged weights are taken up, not those of the last step."""
+    data, out = make_busi(KINDS), tmp_path / "run"
+    subprocess.run(command(data, out, "--config", str(recipe)), check=True, env=ENVIRONMENT)
+    expected = weights(out)
+    RunFolder(out).weights_file.unlink()
+    subprocess.run(command(data, out, "--resume"), check=True, env=ENVIRONMENT)
+
+    resumed = weights(out)
+    assert all(np.array_equal(expected[name], resumed[name]) for name in expected)
+
+
+@pytest.mark.system
 def test_two_processes_share_a_run(make_busi: MakeBusi, recipe: Path, tmp_path: Path) -> None:
     """`--devices 2` trains one network, once."""
     out = tmp_path / "run"

@@ -26,7 +26,10 @@ from training.references import reference_images
 OPSET = 18
 
 EXPONENT_BOUND = 80.0
-"""Logits are cut here, because exp overflows at 88.7; training keeps them within 10, so no mask is touched."""
+"""Logits are cut here, because exp overflows at 88.7. Trained networks stay within: 18 to 56 were measured."""
+
+DIFFERENT = 1e-3
+"""Least difference of a probability that counts."""
 
 
 class Graph(nn.Module):
@@ -79,9 +82,16 @@ def export(network: SegmentationNetwork, specification: Specification, *, temper
 
 
 def parity(network: SegmentationNetwork, model: bytes, specification: Specification, *, temperature: float = 1.0) -> float:
-    """Largest difference of a probability between the network in torch and the graph in ONNX Runtime.
+    """Share of pixels, on noise and on the reference images, that the graph answers otherwise than the network.
 
-    On noise and on the reference images; NaN if either gives one.
+    Otherwise means: a probability differs from torch's by DIFFERENT or more, or is not a number. Rounding alone moves
+    a trained network's probabilities by a millionth, a hardly trained one's by some ten-thousandths.
+
+    Args:
+        network: As it was trained.
+        model: Its graph, run by ONNX Runtime's own provider.
+        specification: As it was exported by.
+        temperature: As it was exported with.
     """
     size = (1, specification.input.rows, specification.input.columns)
     images = np.stack(
@@ -96,7 +106,8 @@ def parity(network: SegmentationNetwork, model: bytes, specification: Specificat
         expected = (logits / temperature).softmax(dim=1).numpy()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (probabilities,) = session.run(["probabilities"], {"image": images})
-    return float(np.abs(probabilities - expected).max())
+    alike = (np.abs(probabilities - expected) < DIFFERENT).all(axis=1)  # a comparison with NaN is False
+    return float(1 - alike.mean())
 
 
 def _portable(model: onnx.ModelProto) -> onnx.ModelProto:

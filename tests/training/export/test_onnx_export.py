@@ -67,7 +67,7 @@ def test_parity_is_told_on_noise_and_on_real_images(
     network: EFSNet, model: bytes, narrow_specification: Specification
 ) -> None:
     """It is close for the graph of the network, and not for that of another temperature."""
-    assert parity(network, model, narrow_specification, temperature=TEMPERATURE) < BOUND
+    assert parity(network, model, narrow_specification, temperature=TEMPERATURE) == 0
     assert parity(network, model, narrow_specification) > 0.1
 
 

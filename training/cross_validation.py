@@ -1,0 +1,110 @@
+"""Five runs that each leave out another fold, side by side, and what they say together.
+
+    OUT/fold-0 … fold-4/    runs as `train` makes them, each with its log.txt
+        report.html …       what `training.evaluation` makes of all of them, every scene tested once
+
+Each fold is a process of its own, so that one can be killed and go on without the others.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.errors import RunUnusable
+from training.run import RunFolder
+
+LAST_LINES = 12
+"""Of the log of a fold that failed, shown to the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """What is trained, and where.
+
+    Args:
+        out: Folder of the runs.
+        folds: Which folds are left out, one run each.
+        arguments: What each `train` is told, but for its fold, its folder and its teacher.
+        teacher: Another cross-validation, whose run of the same fold teaches.
+        side_by_side: Number of runs at a time; each has an equal part of the cores.
+    """
+
+    out: Path
+    folds: tuple[int, ...]
+    arguments: tuple[str, ...]
+    teacher: Path | None = None
+    side_by_side: int = 1
+
+    def folder(self, fold: int) -> RunFolder:
+        """The run that leaves a fold out."""
+        return fold_of(self.out, fold)
+
+    def run(self) -> None:
+        """Trains all folds that are not finished; what was begun goes on where it stood.
+
+        Raises:
+            RunUnusable: at least one fold failed; all others are finished.
+        """
+        waiting = [fold for fold in self.folds if not self.folder(fold).metrics_file.exists()]
+        running: dict[int, subprocess.Popen[bytes]] = {}
+        failed = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.side_by_side:
+                    fold = waiting.pop(0)
+                    running[fold] = self._start(fold)
+                time.sleep(0.2)
+                for fold in [fold for fold, process in running.items() if process.poll() is not None]:
+                    if running.pop(fold).returncode:
+                        failed.append(fold)
+        finally:
+            for process in running.values():
+                process.terminate()
+        if failed:
+            raise RunUnusable("\n".join(self._told(fold) for fold in failed))
+
+    def _start(self, fold: int) -> subprocess.Popen[bytes]:
+        folder = self.folder(fold)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "training", "train", *self.arguments]
+        command += ["--fold", str(fold), "--out", str(folder.path)]
+        command += ["--teacher", str(fold_of(self.teacher, fold).path)] if self.teacher else []
+        command += ["--resume"] if folder.configuration_file.exists() else []
+        threads = max(1, (os.cpu_count() or 1) // self.side_by_side)
+        with self._log(fold).open("ab") as log:
+            environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    def _log(self, fold: int) -> Path:
+        return self.folder(fold).path / "log.txt"
+
+    def _told(self, fold: int) -> str:
+        lines = self._log(fold).read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        return f"Fold {fold} failed, see {self._log(fold)}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def fold_of(cross_validation: Path, fold: int) -> RunFolder:
+    """The run that leaves a fold out, of a cross-validation's folder."""
+    return RunFolder(cross_validation / f"fold-{fold}")
+
+
+def finished(cross_validation: Path) -> Sequence[RunFolder]:
+    """The runs of a cross-validation that are trained and measured, in order of their folds.
+
+    Raises:
+        RunUnusable: there is none.
+    """
+    folders = list(_finished(cross_validation))
+    if not folders:
+        raise RunUnusable(f"{cross_validation} holds no finished fold: run `cross-validate` first.")
+    return folders
+
+
+def _finished(cross_validation: Path) -> Iterator[RunFolder]:
+    for path in sorted(cross_validation.glob("fold-*")):
+        if RunFolder(path).metrics_file.exists():
+            yield RunFolder(path)
