@@ -96,7 +96,7 @@ def train(
         configuration,
         parts,
         Machine(accelerator, devices, compiled),
-        Beginning(network_from_version(version) if version else None, taught_by),
+        Beginning(network_from_version(version, configuration.network) if version else None, taught_by),
     )
     if first_process:
         _show(evaluate_run(folder, parts))

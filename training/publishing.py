@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from efsnet.image import decode_image
-from efsnet.network import EFSNet
+from efsnet.network import SegmentationNetwork
 from efsnet.postprocessing import to_label_map
 from efsnet.predictor import Predictor
 from efsnet.rendering import palette_png
@@ -24,6 +24,7 @@ from training.errors import ParityLost, RunUnusable
 from training.evaluation import read_operating_point
 from training.export.onnx_export import export, parity
 from training.model_card import model_card
+from training.networks import build, name_of
 from training.references import reference_images
 from training.run import RunFolder
 from training.specification import specification
@@ -67,7 +68,7 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
         )
     draft = Draft(
         network=Network(
-            name="EFSNet",
+            name=name_of(network),
             in_channels=1,
             classes=len(specified.classes),
             parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -93,17 +94,20 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
     return store.publish(name, draft, contents)
 
 
-def network_from_version(version: Version) -> EFSNet:
+def network_from_version(version: Version, name: str) -> SegmentationNetwork:
     """The network of a published version, ready to be trained on.
+
+    Args:
+        version: Of any model.
+        name: The network that is wanted, as configurations call it.
 
     Raises:
         RunUnusable: the version is of another network.
         IntegrityError: its weights are not what was published.
     """
-    facts = version.manifest.network
-    if facts.name != "EFSNet":
-        raise RunUnusable(f"{version} is a {facts.name}, not an EFSNet: it cannot be trained on here.")
-    network = EFSNet(facts.in_channels, facts.classes)
+    network = build(name)
+    if version.manifest.network.name != name_of(network):
+        raise RunUnusable(f"{version} is of {version.manifest.network.name}, the recipe trains {name_of(network)}.")
     try:
         network.load_state_dict(load(version.read(WEIGHTS)))
     except (RuntimeError, SafetensorError) as error:

@@ -259,8 +259,8 @@ def describe(folder: RunFolder, configuration: Configuration, split: Split, star
 def digest_of(records: Iterable[Record]) -> str:
     """SHA-256 over the names and bytes of all images and masks, in order of name: 64 hex digits."""
     total = hashlib.sha256()
-    for record in sorted(records, key=lambda record: record.name):
-        for path in (record.image, *record.masks):
+    for record in sorted(records, key=lambda record: record.key):
+        for path in record.files:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             total.update(f"{content}  {record.kind}/{path.name}\n".encode())
     return total.hexdigest()

@@ -141,7 +141,7 @@ def test_figures_and_model_card_are_published_with_the_graph(version: Version) -
 
 def test_the_weights_of_a_version_are_those_of_the_run(version: Version) -> None:
     """Training goes on from them, bit for bit, normalisation statistics too."""
-    expected, given = make_network().state_dict(), network_from_version(version).state_dict()
+    expected, given = make_network().state_dict(), network_from_version(version, "efsnet").state_dict()
 
     assert list(expected) == list(given)
     assert all(torch.equal(expected[name], given[name]) for name in expected)
@@ -149,8 +149,8 @@ def test_the_weights_of_a_version_are_those_of_the_run(version: Version) -> None
 
 def test_a_version_of_another_network_is_not_trained_on(published_store: ModelStore) -> None:
     """It is told by its name, before its weights are looked for."""
-    with pytest.raises(RunUnusable, match="efsnet 1 is a Brightness, not an EFSNet"):
-        network_from_version(published_store.version("efsnet", "1"))
+    with pytest.raises(RunUnusable, match="efsnet 1 is of Brightness, the recipe trains EFSNet"):
+        network_from_version(published_store.version("efsnet", "1"), "efsnet")
 
 
 def test_changed_weights_are_not_trained_on(copied_store: ModelStore) -> None:
@@ -163,7 +163,7 @@ def test_changed_weights_are_not_trained_on(copied_store: ModelStore) -> None:
     file.write_bytes(content)
 
     with pytest.raises(IntegrityError, match=WEIGHTS):
-        network_from_version(version)
+        network_from_version(version, "efsnet")
 
 
 @pytest.mark.parametrize("weights", [b"", b"no tensors", b"\x02\0\0\0\0\0\0\0{}"], ids=["empty", "text", "no tensor"])
@@ -174,7 +174,7 @@ def test_weights_that_are_none_are_not_trained_on(copied_store: ModelStore, weig
     second = copied_store.publish("efsnet", first.manifest, {**contents, WEIGHTS: weights})
 
     with pytest.raises(RunUnusable, match=f"efsnet 2: {WEIGHTS}"):
-        network_from_version(second)
+        network_from_version(second, "efsnet")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Splits by scene: the five folds of BUSI, made once and never redrawn, and the parts of one fold.
+"""Splits by group: the five folds of BUSI, made once and never redrawn, and the parts of one fold of any sets.
 
-Scenes, not images, are drawn, class by class, so that no scene is on both sides and each fold has its share of
-each class. Scenes whose images contradict each other in class belong to no fold. BUSI names no patients: two
-scenes may be of one woman, so grouping by scene is necessary, and not sufficient.
+Groups, not images, are drawn, class by class, so that no group is on both sides and each fold has its share of
+each class. A group is a patient, or a scene where a set names no patients, as BUSI does not: two scenes may be of one
+woman, so grouping by scene is necessary, and not sufficient. Scenes that contradict themselves belong to no fold.
+Each set is split for itself: what a fold leaves out of one set does not depend on the others.
 """
 
 import csv
@@ -22,6 +23,7 @@ from training.errors import SplitDiffers, TooFewScenes
 FOLDS = Path(__file__).with_name("busi_folds.csv")
 FOLD_COUNT = 5
 FOLD_SEED = 20240704
+BUSI = "BUSI"
 PARTS = ("train", "validation", "test", "left_out")
 VALIDATION_PARTS = 10
 """One in this many training scenes is for choosing thresholds and temperature."""
@@ -32,7 +34,7 @@ class Split:
     """The records of one fold.
 
     Args:
-        train: What the weights are fitted to; every image of its scenes.
+        train: What the weights are fitted to; every image of its groups.
         validation: What thresholds and temperature are chosen on, one image a scene.
         test: What figures are reported on and nothing is chosen on, one image a scene.
         left_out: Contradictory images, in no part.
@@ -44,26 +46,26 @@ class Split:
     left_out: tuple[Record, ...]
 
     def as_csv(self) -> str:
-        """One line an image: part, file, scene."""
+        """One line an image: part, data set, file, scene."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["part", "file", "scene"])
+        table.writerow(["part", "dataset", "file", "scene"])
         for part in PARTS:
-            table.writerows([part, record.name, record.scene] for record in getattr(self, part))
+            table.writerows([part, each.dataset, each.name, each.scene] for each in getattr(self, part))
         return text.getvalue()
 
     @classmethod
     def from_csv(cls, text: str, records: Iterable[Record]) -> Self:
-        """The split that `as_csv` wrote, of the same data set.
+        """The split that `as_csv` wrote, of the same data sets; a line that names none is of BUSI, as all once were.
 
         Raises:
-            SplitDiffers: images of the split are not in the data set, or not of the same scene.
+            SplitDiffers: images of the split are not in the data sets, or not of the same scene.
         """
-        known = {(record.name, record.scene): record for record in records}
+        known = {(record.dataset, record.name, record.scene): record for record in records}
         parts: dict[str, list[Record]] = {part: [] for part in PARTS}
         missing = []
         for row in csv.DictReader(io.StringIO(text)):
-            record = known.get((row["file"], row["scene"]))
+            record = known.get((row.get("dataset", BUSI), row["file"], row["scene"]))
             if record is None:
                 missing.append(row["file"])
             else:
@@ -74,52 +76,59 @@ class Split:
 
 
 def draw_folds(records: Iterable[Record], count: int, seed: int) -> dict[str, int]:
-    """Fold number (from 0) of each scene that contradicts itself in nothing, stratified by class.
+    """Fold number (from 0) of each group of images that contradict themselves in nothing, stratified by class.
 
-    The scenes of each class are shuffled and dealt out in turn, each class going on where the last one
-    stopped, so that neither classes nor folds differ by more than one scene.
+    The groups of each class are shuffled and dealt out in turn, each class going on where the last one
+    stopped, so that neither classes nor folds differ by more than one group.
     """
-    scenes: dict[str, set[str]] = defaultdict(set)
+    groups: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if not record.contradictory:
-            scenes[record.kind].add(record.scene)
+            groups[record.kind].add(record.group)
     random = np.random.default_rng(seed)
-    dealt = [scene for kind in CLASS_NUMBERS for scene in random.permutation(sorted(scenes[kind])).tolist()]
-    return {scene: position % count for position, scene in enumerate(dealt)}
+    dealt = [group for kind in CLASS_NUMBERS for group in random.permutation(sorted(groups[kind])).tolist()]
+    return {group: position % count for position, group in enumerate(dealt)}
 
 
 def folds_as_csv(records: Sequence[Record]) -> str:
     """The text of `busi_folds.csv` for all of BUSI."""
-    lines = [f"{scene},{fold}" for scene, fold in sorted(draw_folds(records, FOLD_COUNT, FOLD_SEED).items())]
+    dealt = sorted(draw_folds(records, FOLD_COUNT, FOLD_SEED).items())
+    lines = [f"{group.removeprefix(f'{BUSI}/')},{fold}" for group, fold in dealt]
     return "\n".join(["scene,fold", *lines, ""])
 
 
 @cache
 def busi_folds() -> Mapping[str, int]:
-    """Fold number (0 to 4) of each scene of BUSI."""
+    """Fold number (0 to 4) of each scene of BUSI, by its group."""
     with FOLDS.open(newline="", encoding="utf-8") as table:
-        return {row["scene"]: int(row["fold"]) for row in csv.DictReader(table)}
+        return {f"{BUSI}/{row['scene']}": int(row["fold"]) for row in csv.DictReader(table)}
 
 
 def split(records: Sequence[Record], fold: int) -> Split:
-    """The parts of one fold; scenes that BUSI does not have are dealt out to its folds by the same rule.
+    """The parts of one fold of each data set; groups that BUSI does not have are dealt out to folds by the same rule.
 
     Args:
-        records: All records of a data set.
+        records: All records of one or more data sets.
         fold: The fold that is the test part, from 0.
 
     Raises:
         TooFewScenes: a part would be empty.
     """
-    added = [record for record in records if record.scene not in busi_folds()]
+    names = dict.fromkeys(record.dataset for record in records)
+    each = [_split_set([record for record in records if record.dataset == name], fold) for name in names]
+    return Split(*(tuple(record for parts in each for record in getattr(parts, part)) for part in PARTS))
+
+
+def _split_set(records: Sequence[Record], fold: int) -> Split:
+    added = [record for record in records if record.group not in busi_folds()]
     folds = {**draw_folds(added, FOLD_COUNT, FOLD_SEED), **busi_folds()}
     certain = [record for record in records if not record.contradictory]
-    test = [record for record in certain if folds.get(record.scene) == fold]
-    rest = [record for record in certain if folds.get(record.scene) != fold]
+    test = [record for record in certain if folds.get(record.group) == fold]
+    rest = [record for record in certain if folds.get(record.group) != fold]
     validation_part = draw_folds(rest, VALIDATION_PARTS, FOLD_SEED + 1 + fold)
     parts = Split(
-        train=tuple(record for record in rest if validation_part[record.scene] != 0),
-        validation=one_a_scene(record for record in rest if validation_part[record.scene] == 0),
+        train=tuple(record for record in rest if validation_part[record.group] != 0),
+        validation=one_a_scene(record for record in rest if validation_part[record.group] == 0),
         test=one_a_scene(test),
         left_out=tuple(record for record in records if record.contradictory),
     )
@@ -130,7 +139,7 @@ def split(records: Sequence[Record], fold: int) -> Split:
 
 def folds_of(records: Iterable[Record]) -> tuple[int, ...]:
     """Which of BUSI's folds the records are of, ascending."""
-    return tuple(sorted({busi_folds()[record.scene] for record in records if record.scene in busi_folds()}))
+    return tuple(sorted({busi_folds()[record.group] for record in records if record.group in busi_folds()}))
 
 
 def one_a_scene(records: Iterable[Record]) -> tuple[Record, ...]:

@@ -15,7 +15,7 @@ MASK_LEVEL = 127
 """Stored values of a mask above this are lesion; masks are 0 and 255, some saved with a little noise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """One image, its masks, and the scene it shows.
 
@@ -24,7 +24,10 @@ class Record:
         image: The image file.
         masks: The mask files, merged by union; of the image's own size.
         kind: `normal`, `benign` or `malignant`, of the image as a whole.
-        scene: Images of one scene show the same view of the same breast; a scene is never on both sides of a split.
+        scene: Images of one scene show the same view of the same breast; one of them is tested.
+        dataset: The published name of the set.
+        patient: Unique within the data set, where the set names patients.
+        device: The machine that made the image, where the set names it.
         contradictory: Its scene holds images of different kinds, so that its own kind is in doubt.
         remarks: What curators noted: `axilla`, `needle`, `measurement`, `text`, …
     """
@@ -34,8 +37,26 @@ class Record:
     masks: tuple[Path, ...]
     kind: str
     scene: str
+    dataset: str = "BUSI"
+    patient: str | None = None
+    device: str | None = None
     contradictory: bool = False
     remarks: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Unique in a mix of data sets."""
+        return f"{self.dataset}/{self.name}"
+
+    @property
+    def group(self) -> str:
+        """What is never on both sides of a split: all of a patient, or of a scene where no patients are named."""
+        return f"{self.dataset}/{self.scene if self.patient is None else self.patient}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it is read from."""
+        return (self.image, *self.masks)
 
     def read_image(self) -> Image:
         """The decoded image."""

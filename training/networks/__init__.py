@@ -17,3 +17,9 @@ NETWORKS: dict[str, type[EFSNet | FSSNet | ENet | UNet]] = {
 def build(name: str, dropout: float = 0.0) -> SegmentationNetwork:
     """A network of one input channel and three classes, by its name in NETWORKS, with random weights."""
     return NETWORKS[name](dropout=dropout)
+
+
+def name_of(network: SegmentationNetwork) -> str:
+    """What it is called in a manifest: `EFSNet`, `FSSNet`, …"""
+    return type(network).__name__
+

@@ -53,8 +53,8 @@ def test_every_scene_is_tested_once(records: tuple[Record, ...]) -> None:
 
 def test_folds_have_their_share_of_each_class(records: tuple[Record, ...]) -> None:
     """No two folds differ by more than one scene, in all or in any class."""
-    kinds = {record.scene: record.kind for record in records}
-    counts = Counter((fold, kinds[scene]) for scene, fold in busi_folds().items())
+    kinds = {record.group: record.kind for record in records}
+    counts = Counter((fold, kinds[group]) for group, fold in busi_folds().items())
 
     for kind in ("normal", "benign", "malignant"):
         of_kind = [counts[fold, kind] for fold in range(FOLD_COUNT)]
@@ -80,6 +80,40 @@ def test_scenes_that_busi_does_not_have_are_dealt_out_too(records: tuple[Record,
 
     assert 10 == len(alone.test)
     assert set(alone.test) | set(split(records, 0).test) == set(mixed.test)
+
+
+def test_a_patient_is_never_on_both_sides(records: tuple[Record, ...]) -> None:
+    """Of a set that names patients all images of one go together, and all of them are tested: each is a view."""
+    views = [
+        Record(f"{n}-{side}.png", Path(), (), "benign", scene=f"{n}-{side}", dataset="other", patient=str(n))
+        for n in range(60)
+        for side in "lr"
+    ]
+    parts = split(views, 2)
+    patients = [{record.patient for record in part} for part in (parts.train, parts.validation, parts.test)]
+
+    assert 60 == sum(map(len, patients)) == len(set.union(*patients))
+    assert 24 == len(parts.test)
+    assert all(record.group == f"other/{record.patient}" for record in views)
+
+
+def test_each_set_of_a_mix_is_split_for_itself(records: tuple[Record, ...]) -> None:
+    """What is held out of BUSI is the same with and without another set beside it."""
+    other = [Record(f"{n}.png", Path(), (), "benign", scene=f"{n}", dataset="other", patient=f"{n}") for n in range(60)]
+    mixed, alone = split([*other, *records], 1), split(records, 1)
+
+    for part in ("train", "validation", "test"):
+        of_mix = [record for record in getattr(mixed, part) if record.dataset == "BUSI"]
+        assert list(getattr(alone, part)) == of_mix
+
+
+def test_a_split_from_before_there_were_several_sets_is_of_busi(records: tuple[Record, ...]) -> None:
+    """Its lines name no data set."""
+    parts = split(records, 0)
+    lines = [line.replace(",BUSI,", ",", 1).replace(",dataset,", ",", 1) for line in parts.as_csv().splitlines()]
+
+    assert "part,file,scene" == lines[0]
+    assert parts == Split.from_csv("\n".join(lines), records)
 
 
 def test_a_data_set_too_small_to_be_split_is_refused(records: tuple[Record, ...]) -> None:
