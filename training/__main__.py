@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-Data = Annotated[Path, typer.Argument(help="Folder of BUSI as published, Dataset_BUSI_with_GT, or the one above it.")]
+Data = Annotated[list[Path], typer.Argument(help="Folder of a data set as published; several are mixed.")]
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Store = Annotated[Path, typer.Option(envvar="EFSNET_STORE", help="Folder of the model store.")]
 
@@ -31,12 +31,12 @@ def inspect(
     sheet: Annotated[Path, typer.Option(help="Where the contact sheet is written.")] = Path("contact_sheet.png"),
 ) -> None:
     """Print what is in a data set, and draw a sheet of all its images with the masks outlined."""
-    from training.datasets.busi import read_busi
+    from training.datasets.reading import read
     from training.inspection import contact_sheet, show
     from training.inspection import inspect as look
     from training.specification import CLASSES
 
-    records = read_busi(data)
+    records = read(data)
     console = Console()
     show(look(records), console)
     contact_sheet(records, CLASSES, sheet)
@@ -65,7 +65,7 @@ def train(
     """Train a network, with a state to resume from at each epoch, and evaluate it on the held-out fold."""
     from model_store.store import ModelStore
     from training.configuration import read_configuration
-    from training.datasets.busi import read_busi
+    from training.datasets.reading import read
     from training.datasets.folds import split
     from training.evaluation import evaluate_run
     from training.publishing import network_from_version
@@ -81,7 +81,8 @@ def train(
         raise RunUnusable(f"{out} holds a run already: go on with --resume, or name another folder.")
     check_accelerator(accelerator)
     configuration = folder.configuration() if resume else read_configuration(config, seed=seed)
-    records = read_busi(data)
+    records = read(data)
+    configuration.check_sets({record.dataset for record in records})
     parts = folder.split(records) if resume else split(records, fold)
     version = ModelStore(store).version(configuration.network, start) if start and store else None
     taught_by = RunFolder(teacher).as_teacher(records) if teacher else None
@@ -105,12 +106,12 @@ def train(
 @app.command()
 def evaluate(run: Run, data: Data) -> None:
     """Measure a finished run again on the part of DATA that it never saw."""
-    from training.datasets.busi import read_busi
+    from training.datasets.reading import read
     from training.evaluation import evaluate_run
     from training.run import RunFolder
 
     folder = RunFolder(run)
-    _show(evaluate_run(folder, folder.split(read_busi(data))))
+    _show(evaluate_run(folder, folder.split(read(data))))
 
 
 @app.command()
@@ -132,10 +133,10 @@ def publish(
 @app.command("make-folds")
 def make_folds(data: Data, out: Annotated[Path, typer.Option(help="CSV to write.")]) -> None:
     """Draw the five folds of BUSI again, as they were drawn for this project; never over an existing file."""
-    from training.datasets.busi import read_busi
+    from training.datasets.reading import read
     from training.datasets.folds import folds_as_csv
 
-    text = folds_as_csv(read_busi(data))
+    text = folds_as_csv(read(data))
     try:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)

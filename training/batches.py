@@ -32,12 +32,14 @@ class Samples:
         images: (n, 1, rows, columns) uint8.
         references: (n, rows, columns) uint8 class numbers.
         kinds: (n,) int64 class number of each image as a whole.
+        sets: Name of the data set of each of the n images.
         taught: (n, classes, rows, columns) float16, a teacher's softened probabilities on a grid of its own.
     """
 
     images: Tensor
     references: Tensor
     kinds: Tensor
+    sets: tuple[str, ...]
     taught: Tensor | None = None
 
     def __len__(self) -> int:
@@ -56,6 +58,7 @@ def read_samples(records: Sequence[Record], specification: InputSpecification) -
         images=torch.from_numpy(np.stack(images)),
         references=torch.from_numpy(np.stack(references)),
         kinds=torch.tensor([CLASS_NUMBERS[record.kind] for record in records]),
+        sets=tuple(record.dataset for record in records),
     )
 
 
@@ -114,6 +117,7 @@ class Batches(Dataset[Batch]):
 
     def __init__(self, samples: Samples, configuration: Configuration, steps: range, share: Share) -> None:
         self.samples = samples
+        self.weights = drawing_weights(samples, configuration)
         self.configuration = configuration
         self.steps = steps
         self.share = share
@@ -125,7 +129,8 @@ class Batches(Dataset[Batch]):
         step = self.steps[index]
         phase = self.configuration.phase_at(step)
         generator = step_generator(self.configuration.seed, step, self.share.rank)
-        drawn = self._draw(phase.batch // self.share.processes, generator)
+        count = phase.batch // self.share.processes
+        drawn = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         batch = Batch(
             self.samples.images[drawn].float() / 255,
             self.samples.references[drawn],
@@ -133,15 +138,21 @@ class Batches(Dataset[Batch]):
         )
         return Augmenter(self.configuration.augmentation, generator)(batch, phase.size)
 
-    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Indices of `count` samples, with replacement, each kind by its share."""
-        shares = self.configuration.sampling
-        weights = torch.ones(len(self.samples))
-        if shares is not None:
-            for kind, number in CLASS_NUMBERS.items():
-                of_kind = self.samples.kinds == number
-                weights[of_kind] = getattr(shares, kind) / max(int(of_kind.sum()), 1)
-        return torch.multinomial(weights, count, replacement=True, generator=generator)
+
+def drawing_weights(samples: Samples, configuration: Configuration) -> Tensor:
+    """(n,) how often each sample is drawn: kinds by their shares, and of each kind the data sets by theirs."""
+    parts = [(torch.ones(len(samples), dtype=torch.bool), 1.0)]
+    if configuration.sampling is not None:
+        parts = [(samples.kinds == at, getattr(configuration.sampling, kind)) for kind, at in CLASS_NUMBERS.items()]
+    sets = np.array(samples.sets)
+    weights = torch.zeros(len(samples))
+    for of_part, share in parts:
+        within = of_part.float()
+        for name, weight in (configuration.mix or {}).items():
+            of_set = of_part & torch.from_numpy(sets == name)
+            within[of_set] = weight / max(int(of_set.sum()), 1)
+        weights += share * within / within.sum().clamp_min(1e-12)
+    return weights
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:

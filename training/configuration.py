@@ -1,6 +1,7 @@
 """What a training run does, as data: one TOML file a recipe, in `configurations/`, checked when it is read."""
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -138,6 +139,9 @@ class Configuration(Part):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     sampling: Sampling | None = None
+    mix: dict[str, Positive] | None = None
+    """Weights by which data sets are drawn, by name, for each kind of image among the sets that have it; None draws
+    from all sets image by image."""
     augmentation: Augmentation
     loss: Loss
     optimiser: Optimiser
@@ -158,6 +162,18 @@ class Configuration(Part):
             if phase.steps % self.steps_per_epoch:
                 raise ValueError(f"the steps of a phase are a multiple of steps_per_epoch, {self.steps_per_epoch}")
         return self
+
+    def check_sets(self, names: Collection[str]) -> None:
+        """Makes sure that the recipe's mix is of the data sets that are given.
+
+        Raises:
+            ConfigurationInvalid: it names others, or leaves one out.
+        """
+        if self.mix is not None and self.mix.keys() != set(names):
+            raise ConfigurationInvalid(
+                f"The recipe {self.name} mixes {', '.join(sorted(self.mix))}, and given are {', '.join(sorted(names))}: "
+                "name the folders of all that it mixes, and no others."
+            )
 
     @property
     def steps(self) -> int:

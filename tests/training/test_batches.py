@@ -1,13 +1,14 @@
 """A batch is a function of the seed and the step."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from training.augmentation import Batch
-from training.batches import Batches, Samples, Share, read_samples
+from training.batches import Batches, Samples, Share, drawing_weights, read_samples
 from training.configuration import Augmentation, Configuration, Sampling
 from training.datasets.busi import read_busi
 from training.specification import input_specification
@@ -24,6 +25,7 @@ def samples() -> Samples:
         images=torch.randint(0, 256, (60, 1, 64, 64), generator=generator, dtype=torch.uint8),
         references=kinds.to(torch.uint8)[:, None, None].expand(60, 64, 64).contiguous(),
         kinds=kinds,
+        sets=("BUSI",) * 60,
     )
 
 
@@ -72,6 +74,24 @@ def test_without_shares_every_image_is_as_likely(samples: Samples, tiny_configur
 
     observed = torch.bincount(drawn, minlength=3) / len(drawn)
     assert observed.tolist() == pytest.approx([1 / 6, 4 / 6, 1 / 6], abs=0.06)
+
+
+def test_sets_are_mixed_by_their_weights(samples: Samples, tiny_configuration: Configuration) -> None:
+    """Among the sets that have a kind: one without normal images takes none of their share."""
+    mixed = replace(samples, sets=("BUSI",) * 20 + ("other",) * 40)
+    shares = Sampling(normal=0.2, benign=0.4, malignant=0.4)
+    configuration = tiny_configuration.model_copy(update={"sampling": shares, "mix": {"BUSI": 3.0, "other": 1.0}})
+    weights = drawing_weights(mixed, configuration)
+
+    # ten normal images in BUSI; ten benign there and thirty in the other; ten malignant in the other
+    assert torch.allclose(torch.tensor([0.02] * 10 + [0.03] * 10 + [0.1 / 30] * 30 + [0.04] * 10), weights)
+
+
+def test_without_a_mix_sets_are_drawn_image_by_image(samples: Samples, tiny_configuration: Configuration) -> None:
+    """The larger set is seen more often."""
+    configuration = tiny_configuration.model_copy(update={"sampling": None})
+
+    assert torch.allclose(torch.full((60,), 1 / 60), drawing_weights(samples, configuration))
 
 
 def test_records_are_read_through_the_products_preprocessing(make_busi: MakeBusi) -> None:

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from efsnet.errors import ImageError
-from efsnet.image import decode_image
-from training.datasets.records import CLASS_NUMBERS, MASK_LEVEL, Record
+from training.datasets.checks import pixel_problems
+from training.datasets.records import CLASS_NUMBERS, Record
 from training.errors import DatasetInvalid
 
 CURATION = Path(__file__).with_name("busi_curation.csv")
@@ -58,7 +57,7 @@ def read_busi(folder: Path) -> tuple[Record, ...]:
                 problems.append(f"{image}: its mask {stem}_mask.png is missing.")
                 continue
             record = _record(kind, image, tuple(sorted(masks[stem])))
-            problems += _pixel_problems(record)
+            problems += pixel_problems(record)
             records.append(record)
     if not records and not problems:
         problems.append(f"{root}: no images in benign, malignant or normal.")
@@ -107,31 +106,6 @@ def _record(kind: str, image: Path, masks: tuple[Path, ...]) -> Record:
         contradictory=known["group_has_class_conflict"] == "1",
         remarks=tuple(filter(None, [known["objection"], *(mark for mark in _MARKS if known[f"ann_{mark}"] == "1")])),
     )
-
-
-def _pixel_problems(record: Record) -> Iterator[str]:
-    """Reads every file once, so that training never stops on one in the middle of the night."""
-    shapes = {}
-    lesion_pixels = 0
-    for path in (record.image, *record.masks):
-        try:
-            pixels = decode_image(path.read_bytes()).pixels
-        except (OSError, ImageError) as error:
-            yield f"{path}: cannot be read: {error}"
-            continue
-        shapes[path] = pixels.shape
-        if path in record.masks:
-            lesion_pixels += int((pixels > MASK_LEVEL).sum())
-            if record.image in shapes and pixels.shape != shapes[record.image]:
-                rows, columns = shapes[record.image]
-                yield (
-                    f"{path}: {pixels.shape[0]} x {pixels.shape[1]} pixels (rows x columns), "
-                    f"its image has {rows} x {columns}."
-                )
-    if len(shapes) == 1 + len(record.masks) and (lesion_pixels > 0) != (record.kind != "normal"):
-        yield f"{record.image}: " + (
-            "a normal image with a lesion in its mask." if lesion_pixels else "its mask is empty."
-        )
 
 
 def _natural_order(record: Record) -> tuple[str, int]:

@@ -1,0 +1,32 @@
+"""What may be wrong with the files of a record, whatever the set."""
+
+from collections.abc import Iterator
+
+from efsnet.errors import ImageError
+from efsnet.image import decode_image
+from training.datasets.records import MASK_LEVEL, Record
+
+
+def pixel_problems(record: Record) -> Iterator[str]:
+    """Reads every file once, so that training never stops on one in the middle of the night."""
+    shapes = {}
+    lesion_pixels = 0
+    for path in (record.image, *record.masks):
+        try:
+            pixels = decode_image(path.read_bytes()).pixels
+        except (OSError, ImageError) as error:
+            yield f"{path}: cannot be read: {error}"
+            continue
+        shapes[path] = pixels.shape
+        if path in record.masks:
+            lesion_pixels += int((pixels > MASK_LEVEL).sum())
+            if record.image in shapes and pixels.shape != shapes[record.image]:
+                rows, columns = shapes[record.image]
+                yield (
+                    f"{path}: {pixels.shape[0]} x {pixels.shape[1]} pixels (rows x columns), "
+                    f"its image has {rows} x {columns}."
+                )
+    if len(shapes) == 1 + len(record.masks) and (lesion_pixels > 0) != (record.kind != "normal"):
+        yield f"{record.image}: " + (
+            "a normal image with a lesion in its mask." if lesion_pixels else "its mask is empty."
+        )

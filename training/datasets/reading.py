@@ -1,0 +1,29 @@
+"""Any data set from its folder: the layout tells which one it is."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from training.datasets.bus_bra import is_bus_bra, read_bus_bra
+from training.datasets.busi import read_busi
+from training.datasets.records import Record
+from training.errors import DatasetInvalid
+
+READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], tuple[Record, ...]]], ...] = ((is_bus_bra, read_bus_bra),)
+"""Of each layout: whether a folder has it, and its reader. What has none of them is read as BUSI."""
+
+
+def read(folders: Sequence[Path]) -> tuple[Record, ...]:
+    """All images of one or more data sets.
+
+    Raises:
+        DatasetInvalid: a set has problems, all of which are listed, or a set is given twice.
+    """
+    records: list[Record] = []
+    for folder in folders:
+        reader = next((reader for has_layout, reader in READERS if has_layout(folder)), read_busi)
+        added = reader(folder)
+        twice = {record.key for record in records} & {record.key for record in added}
+        if twice:
+            raise DatasetInvalid(folder, [f"{min(twice)} and {len(twice) - 1} more are in another folder too."])
+        records += added
+    return tuple(records)
