@@ -4,6 +4,7 @@ Nothing here looks at an image's own brightness: the same stored value gives the
 """
 
 import io
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class PixelSpacing:
     """Distance between pixel centres in millimetres: DICOM Pixel Spacing (0028,0030).
 
     Raises:
-        GeometryError: a distance outside 0.0001 to 100 mm, or not a number.
+        GeometryError: a distance that is not above zero, or not finite.
     """
 
     row_mm: float
@@ -113,8 +114,8 @@ class PixelSpacing:
     """Between columns, to the right: DICOM's second value."""
 
     def __post_init__(self) -> None:
-        if not (1e-4 <= self.row_mm <= 100 and 1e-4 <= self.column_mm <= 100):
-            raise GeometryError(f"Pixel spacing lies between 0.0001 and 100 mm, got {self.row_mm}, {self.column_mm}.")
+        if not (0 < self.row_mm < math.inf and 0 < self.column_mm < math.inf):
+            raise GeometryError(f"Pixel spacing is above zero and finite, got {self.row_mm}, {self.column_mm} mm.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,25 +167,43 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
         ImageHasSeveralFrames: a TIFF of several pages, or an animated PNG.
         TooManyPixels: the image has more than `max_pixels`, or a side longer than MAX_SIDE.
     """
-    opener = _opener(data)
-    # Damaged bytes lead Pillow's decoders to nearly any exception: OSError, SyntaxError, struct.error, KeyError, …
-    try:
-        file = opener(io.BytesIO(data))
-    except ImageError:
-        raise
-    except Exception as error:  # its text may quote the file, which belongs to a patient
-        raise ImageUndecodable("The image's header is truncated or damaged. Save it anew.") from error
+    file = _opened(data)
     _check_header(file, max_pixels)
+    # Pillow drops the low bytes of colours by itself: only its name for the stored pixels, as RGB;16B, tells.
+    sixteen_bit = ";16" in str(file.tile)
     try:
         rotated = file.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
         file.load()
         ImageOps.exif_transpose(file, in_place=True)
-        grey, findings = _grey(file)
+        grey, findings = _grey(file, sixteen_bit=sixteen_bit)
     except Exception as error:
         raise ImageUndecodable("The image is truncated or damaged. Save it anew.") from error
     if rotated:
         findings.append(Finding.ROTATED_BY_EXIF)
     return Image(grey, spacing, (*findings, *_pixel_findings(grey)))
+
+
+def pixels_of(data: bytes) -> int:
+    """Rows times columns of the image in a file, told from its header.
+
+    Raises:
+        ImageUndecodable: `data` is empty, no image, or has a damaged header.
+        ImageFormatUnsupported: `data` is of another format.
+    """
+    columns, rows = _opened(data).size
+    return rows * columns
+
+
+def _opened(data: bytes) -> ImageFile:
+    """The file with its header read, and no pixel decoded."""
+    opener = _opener(data)
+    # Damaged bytes lead Pillow's decoders to nearly any exception: OSError, SyntaxError, struct.error, KeyError, …
+    try:
+        return opener(io.BytesIO(data))
+    except ImageError:
+        raise
+    except Exception as error:  # its text may quote the file, which belongs to a patient
+        raise ImageUndecodable("The image's header is truncated or damaged. Save it anew.") from error
 
 
 def _open_jpeg(stream: io.BytesIO) -> ImageFile:
@@ -235,12 +254,12 @@ def _check_header(file: ImageFile, max_pixels: int) -> None:
         raise ImageFormatUnsupported(f"Pixels are taken as grey, colour or palette of 8 or 16 bits, not {file.mode}.")
 
 
-def _grey(file: ImageFile) -> tuple[NDArray[np.uint8], list[str]]:
+def _grey(file: ImageFile, *, sixteen_bit: bool) -> tuple[NDArray[np.uint8], list[str]]:
     if file.mode.startswith("I;16"):
         return _high_byte(file), [Finding.SIXTEEN_BIT]
     if file.mode in ("1", "L") and not file.has_transparency_data:
         return np.asarray(file.convert("L")), []
-    findings: list[str] = []
+    findings: list[str] = [Finding.SIXTEEN_BIT] if sixteen_bit else []
     mode = "RGBA" if file.has_transparency_data else "RGB"
     colours = file if file.mode == mode else file.convert(mode)
     grey = colours.convert("L")

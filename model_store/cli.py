@@ -44,7 +44,7 @@ Store = Annotated[
 Model = Annotated[str, typer.Option(help="Name of the model.")]
 Reference = Annotated[str, typer.Argument(help="A number, an alias, or sha256: and the digest in full.")]
 Alias = Annotated[str, typer.Option(help="The name that is to mean another version.")]
-By = Annotated[str, typer.Option(envvar="USER", help="Who decided it.")]
+By = Annotated[str, typer.Option(envvar="USER", help="Who decided it; by default the user's name.")]
 Why = Annotated[str, typer.Option(help="The reason, kept on the record.")]
 
 
@@ -167,7 +167,8 @@ def _damage(models: ModelStore, name: str, reference: str) -> tuple[ModelStoreEr
 
 
 def _report(promotion: Promotion) -> None:
-    typer.echo(f"{promotion.alias} names version {promotion.version} now (promotion record {promotion.number})")
+    typer.echo(f"{promotion.alias} names version {promotion.version} now (promotion record {promotion.number}).")
+    typer.echo("A service that runs goes on with the version it started with: restart it to serve this one.")
 
 
 def _complain(what: str, error: Exception) -> None:

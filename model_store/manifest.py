@@ -47,7 +47,13 @@ def _sorted(mapping: Mapping[str, Value]) -> Mapping[str, Value]:
     return dict(sorted(mapping.items()))
 
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+def _is_a_name(text: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise ValueError("a name begins with a small letter; small letters, digits, _ and - follow, 64 at most")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_is_a_name)]
 Number = Annotated[int, Field(ge=1, le=999_999_999)]
 Words = Annotated[str, Field(min_length=1, max_length=10_000)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]

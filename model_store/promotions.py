@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from model_store import files
 from model_store.digest import Digest, DigestText
@@ -18,8 +18,18 @@ from model_store.seal import sealed, unsealed
 RECORD_MAX_BYTES = 50_000
 _FILE_NAME = re.compile(r"([0-9]{6})\.json")
 
-Remark = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-"""One line without control characters, which a terminal would obey."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _one_line(text: str) -> str:
+    if not text:
+        raise ValueError("a name or a reason is not empty")
+    if _CONTROL.search(text):
+        raise ValueError("one line without control characters, which a terminal would obey")
+    return text
+
+
+Remark = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), AfterValidator(_one_line)]
 
 
 class Decision(Part):

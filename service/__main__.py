@@ -14,12 +14,15 @@ from model_store.seeding import seed
 from model_store.store import ModelStore
 from service import logs
 from service.app import create_app
-from service.errors import OutputsExist
+from service.errors import ServiceError, SettingsInvalid
 from service.folders import Plan, segment_files
+from service.segmentation import parse_spacing
 from service.server import Server
-from service.settings import Settings
+from service.settings import read_settings
 from service.versions import PRODUCTION
 from service.workers import available_cores
+
+SCREEN = Console(stderr=True)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -34,7 +37,11 @@ def serve(
     """Starts the HTTP service; docs/settings.md lists its settings."""
     logs.configure()
     given: dict[str, Any] = {"host": host, "port": port}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsInvalid as error:
+        _complain(error)
+        raise typer.Exit(2) from error
     Server(create_app(settings), settings).run()
 
 
@@ -44,26 +51,34 @@ def segment(
     files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF images.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlays/ and areas.csv.", show_default=False)],
     version: Annotated[str, typer.Option(help="Number, alias or digest of the version.")] = PRODUCTION,
+    pixel_spacing_mm: Annotated[
+        str | None, typer.Option(metavar="ROW,COLUMN", help="Of all files; areas in mm² are given only with it.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
 ) -> None:
     """Segments files without a server: a mask and an overlay of each, and one table of areas."""
-    settings, screen = Settings(), Console(stderr=True)
     try:
+        settings = read_settings()
+        spacing = parse_spacing(pixel_spacing_mm) if pixel_spacing_mm else None
         plan = Plan.of(files, out, overwrite=overwrite)
         seed(settings.store)
         found = ModelStore(settings.store).version(settings.model, version)
         loaded = load(found, provider=settings.provider, threads=available_cores())
-        outcomes = segment_files(plan, loaded, max_pixels=settings.max_pixels)
-        steps = track(outcomes, str(found), total=len(plan.places), console=screen)
+        outcomes = segment_files(plan, loaded, spacing=spacing, max_pixels=settings.max_pixels)
+        steps = track(outcomes, str(found), total=len(plan.places), console=SCREEN)
         unreadable = [outcome for outcome in steps if outcome]
-    except (OutputsExist, ModelStoreError, EFSNetError, OSError) as error:
-        screen.print(str(error), style="red", highlight=False, markup=False)
+    except (ServiceError, ModelStoreError, EFSNetError, OSError) as error:
+        _complain(error)
         raise typer.Exit(2) from error
     for failed in unreadable:
-        screen.print(f"{failed.path}: {failed.reason}", style="red", highlight=False, markup=False)
-    screen.print(f"{len(plan.places) - len(unreadable)} of {len(plan.places)} images segmented, results in {out}")
+        _complain(f"{failed.path}: {failed.reason}")
+    SCREEN.print(f"{len(plan.places) - len(unreadable)} of {len(plan.places)} images segmented, results in {out}")
     if unreadable:
         raise typer.Exit(1)
+
+
+def _complain(what: object) -> None:
+    SCREEN.print(str(what), style="red", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

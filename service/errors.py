@@ -15,6 +15,8 @@
   - ClientGone: the client left before its answer was ready
   - ModelNotReady: the default version is not loaded
   - Stopping: the service takes no new work
+  - SpacingInvalid: a pixel spacing given as text is no such thing
+  - SettingsInvalid: settings with which the service cannot start
   - OutputsExist: files of an earlier run would be overwritten
 """
 
@@ -77,6 +79,14 @@ class ModelNotReady(ServiceError):
 
 class Stopping(ServiceError):
     """The service is about to end, and new work should go elsewhere."""
+
+
+class SpacingInvalid(ServiceError):
+    """A pixel spacing given as text is no such thing."""
+
+
+class SettingsInvalid(ServiceError):
+    """Settings with which the service cannot start, each named."""
 
 
 class OutputsExist(ServiceError):

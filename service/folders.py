@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from efsnet.errors import ImageError
+from efsnet.image import PixelSpacing
 from efsnet.rendering import overlay_png, palette_png
 from model_store.loading import LoadedVersion
 from service.errors import OutputsExist
@@ -54,7 +55,9 @@ def _as_png(path: Path) -> str:
     return str(path) if path.suffix == ".png" else f"{path}.png"
 
 
-def segment_files(plan: Plan, loaded: LoadedVersion, *, max_pixels: int) -> Iterator[Unreadable | None]:
+def segment_files(
+    plan: Plan, loaded: LoadedVersion, *, spacing: PixelSpacing | None, max_pixels: int
+) -> Iterator[Unreadable | None]:
     """Segments file after file, and yields after each: what was wrong with it, or nothing."""
     specification = loaded.version.manifest.specification
     plan.folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +66,7 @@ def segment_files(plan: Plan, loaded: LoadedVersion, *, max_pixels: int) -> Iter
         table.writerow(_header(loaded))
         for path, place in plan.places.items():
             try:
-                upload = Upload(path.read_bytes(), spacing=None, mask_space="original")
+                upload = Upload(path.read_bytes(), spacing=spacing, mask_space="original")
                 segmentation = segment(upload, specification, loaded.predictor, Stages(perf_counter()), max_pixels)
             except OSError as error:
                 yield Unreadable(path, f"{error.strerror}.")
@@ -80,13 +83,19 @@ def segment_files(plan: Plan, loaded: LoadedVersion, *, max_pixels: int) -> Iter
 
 def _header(loaded: LoadedVersion) -> list[str]:
     labels = [each.label for each in loaded.version.manifest.specification.lesion_classes]
-    areas = [f"{label}_{column}" for label in labels for column in ("pixels", "fraction", "mean_confidence")]
+    areas = [
+        f"{label}_{column}" for label in labels for column in ("pixels", "fraction", "area_mm2", "mean_confidence")
+    ]
     return ["file", "rows", "columns", *areas, "lesions", "warnings", "model", "version", "digest"]
 
 
 def _row(path: Path, segmentation: Segmentation, loaded: LoadedVersion) -> list[object]:
     measurement, version = segmentation.measurement, loaded.version
-    areas = [cell for area in measurement.classes for cell in (area.pixels, area.fraction, area.mean_confidence)]
+    areas = [
+        cell
+        for area in measurement.classes
+        for cell in (area.pixels, area.fraction, area.area_mm2, area.mean_confidence)
+    ]
     warnings = " ".join(remark.code for remark in segmentation.remarks)
     image = segmentation.image
     count = len(measurement.lesions)

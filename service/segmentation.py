@@ -2,11 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal, TypeVar
 
-from efsnet.image import Image, PixelSpacing, decode_image
+from efsnet.errors import GeometryError
+from efsnet.image import Image, PixelSpacing, decode_image, pixels_of
 from efsnet.maps import LabelMap
 from efsnet.measurement import Measurement, measure
 from efsnet.postprocessing import to_grid, to_label_map
@@ -14,11 +17,20 @@ from efsnet.predictor import Predictor
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from model_store.loading import LoadedVersion
-from service.errors import DeadlineExceeded
+from service.errors import DeadlineExceeded, SpacingInvalid
+from service.memory import give_freed_back
 from service.metrics import Metrics
 from service.remarks import Remark, remarks
 from service.versions import Versions
 from service.workers import WorkerPool
+
+NEAREST_MM, FARTHEST_MM = 0.0001, 100
+"""Bounds of the pixel spacings that are taken from people: beyond them is a slip of the pen."""
+
+LARGE_PIXELS = 4_000_000
+"""Images of more pixels are worked on one at a time: each takes up to 200 MB, whatever the number of workers."""
+
+_LARGE = Lock()
 
 MaskSpace = Literal["original", "model"]
 T = TypeVar("T")
@@ -46,6 +58,28 @@ class Segmentation:
     remarks: tuple[Remark, ...]
     seconds: dict[str, float]
     """Time of each stage, by its name, in the order in which they ran."""
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    with _LARGE:
+        yield
+        give_freed_back()
+
+
+def parse_spacing(text: str) -> PixelSpacing:
+    """The pixel spacing that a person gives as ROW,COLUMN in millimetres.
+
+    Raises:
+        SpacingInvalid: It is none, or not within NEAREST_MM to FARTHEST_MM.
+    """
+    try:
+        spacing = PixelSpacing(*map(float, text.split(",")))
+    except (TypeError, ValueError, GeometryError):
+        spacing = None
+    if spacing is None or not all(NEAREST_MM <= mm <= FARTHEST_MM for mm in (spacing.row_mm, spacing.column_mm)):
+        raise SpacingInvalid(f"give two distances between {NEAREST_MM} and {FARTHEST_MM} mm, as in 0.1,0.1")
+    return spacing
 
 
 class Stages:
@@ -83,20 +117,10 @@ def segment(
         label_map,
         probability_map=probability_map,
         classes=specification.classes,
-        spacing=_on_grid(image, label_map),
+        spacing=image.spacing_on(label_map.rows, label_map.columns),
     )
     stages.end("postprocess")
     return Segmentation(image, label_map, measurement, remarks(image, specification.input), stages.seconds)
-
-
-def _on_grid(image: Image, label_map: LabelMap) -> PixelSpacing | None:
-    """The spacing of the label map's pixels, which cover the same image."""
-    if image.spacing is None:
-        return None
-    return PixelSpacing(
-        image.spacing.row_mm * image.rows / label_map.rows,
-        image.spacing.column_mm * image.columns / label_map.columns,
-    )
 
 
 class Segmenter:
@@ -126,8 +150,9 @@ class Segmenter:
             stages.end("queue")
             predictor = loaded.predictors[worker]
             specification = loaded.version.manifest.specification
-            segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
-            answer = encode(segmentation)
+            with _one_at_a_time() if pixels_of(upload.data) > LARGE_PIXELS else nullcontext():
+                segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
+                answer = encode(segmentation)
             stages.end("encode")
             self._tell(loaded, segmentation)
             return answer

@@ -1,10 +1,24 @@
 """Every knob of the service. Nothing else reads the environment."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import SettingsInvalid
+
+ELSEWHERE = frozenset({"EFSNET_BIND", "EFSNET_DATA", "EFSNET_MEMORY"})
+"""Variables that docker-compose.yml reads, and that may stand in the same environment."""
 
 
 class Settings(BaseSettings):
@@ -47,3 +61,21 @@ class Settings(BaseSettings):
     """Time in which an answer must be ready once the body has arrived; also how long a stop waits for running work."""
     drain_s: NonNegativeFloat = 0.0
     """Time between becoming not ready and closing the port at a stop; behind a load balancer, longer than its check."""
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of the environment, and those given instead of it.
+
+    Raises:
+        SettingsInvalid: with each setting that cannot be, and each variable that is none of ours but looks like it.
+    """
+    known = {f"{Settings.model_config['env_prefix']}{name.upper()}" for name in Settings.model_fields}
+    strange = sorted(name for name in os.environ if name.startswith("EFSNET_") and name not in known | ELSEWHERE)
+    problems = [f"{name}: there is no such setting; docs/settings.md lists them." for name in strange]
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        problems += [f"EFSNET_{each['loc'][0]!s}".upper() + f": {each['msg']}." for each in error.errors()]
+    if problems:
+        raise SettingsInvalid("\n".join(problems))
+    return settings

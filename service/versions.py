@@ -120,8 +120,13 @@ class Versions:
         self._loader.close()
 
     def _load_default(self) -> LoadedVersion:
-        seed(self.store.root)
-        return self._loaded(self.find(self.model, PRODUCTION), PRODUCTION)
+        try:
+            seed(self.store.root)
+            version = self.find(self.model, PRODUCTION)
+        except Exception:
+            self._metrics.model_loads.labels("refused").inc()
+            raise
+        return self._loaded(version, PRODUCTION)
 
     def _load_other(self, version: Version) -> LoadedVersion:
         for loaded in self.loaded:

@@ -72,7 +72,7 @@ class WorkerPool:
     def refuse_if_full(self) -> None:
         """Raises QueueFull if `submit` would."""
         if self._closed or len(self._waiting) + self._running >= self.workers + self.capacity:
-            raise QueueFull(f"{self.capacity} requests wait already: try again soon.")
+            raise QueueFull(f"The queue is full ({self.capacity}): try again soon.")
 
     def close(self) -> None:
         """Finishes the work that runs, drops the work that waits, and ends the threads."""

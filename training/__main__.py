@@ -127,7 +127,7 @@ def publish(
     _quiet_the_libraries()
     version = publish_run(run, ModelStore(store), name=model)
     typer.echo(f"Published {model} {version.number}, {version.digest}.")
-    typer.echo(f"To serve it: python -m model_store promote {version.number} --store {store} --why REASON")
+    typer.echo(f"To serve it: python -m model_store promote {version.number} --store {store} --by NAME --why REASON")
 
 
 @app.command("make-folds")

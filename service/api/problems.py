@@ -86,7 +86,7 @@ class Problem(BaseModel):
     type: str = Field(description="Address of the problem's description", examples=["/problems/queue_full"])
     title: str = Field(examples=["The service is busy"])
     status: int = Field(examples=[429])
-    detail: str = Field(description="What happened, and what to do", examples=["32 requests wait already."])
+    detail: str = Field(description="What happened, and what to do", examples=["The queue is full: try again soon."])
     instance: str = Field(description="Id of the request, as in X-Request-Id and in the log")
     code: str = Field(description="Stable name of the problem", examples=["queue_full"])
     retry_after_s: int | None = Field(None, description="When to try again; as in Retry-After")

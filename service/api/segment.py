@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from efsnet.errors import (
     EngineUnavailable,
-    GeometryError,
     ImageFormatUnsupported,
     ImageHasSeveralFrames,
     ImageUndecodable,
@@ -26,7 +25,7 @@ from service.api.answers import Format, Question, answer
 from service.api.problems import PARAMETER_INVALID, responses
 from service.api.schemas import MasksAnswer, SegmentationAnswer
 from service.api.uploads import FIELD, FORM, RAW, read_upload
-from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload
+from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload, parse_spacing
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -103,10 +102,9 @@ def _spacing(text: str | None) -> PixelSpacing | None:
     if text is None:
         return None
     try:
-        row_mm, column_mm = map(float, text.split(","))
-        return PixelSpacing(row_mm, column_mm)
-    except (ValueError, GeometryError) as error:
-        raise ValueError("give two distances between 0.0001 and 100 mm, as in 0.1,0.1") from error
+        return parse_spacing(text)
+    except errors.SpacingInvalid as error:
+        raise ValueError(str(error)) from error
 
 
 def segment_routes(segmenter: Segmenter, settings: Settings) -> APIRouter:

@@ -26,7 +26,7 @@ from efsnet.errors import (
     ImageUndecodable,
     TooManyPixels,
 )
-from efsnet.image import Finding, Image, PixelSpacing, decode_image
+from efsnet.image import Finding, Image, PixelSpacing, decode_image, pixels_of
 from tests.efsnet.files import png_chunk, png_header, saved, tiff
 
 Grey = NDArray[np.uint8]
@@ -150,6 +150,28 @@ def test_sixteen_bits_become_their_high_byte(pixels: NDArray[np.uint16], file_fo
     data = saved(PIL.Image.fromarray(pixels), file_format)
     np.testing.assert_array_equal(pixels >> 8, decode_image(data).pixels)
     assert Finding.SIXTEEN_BIT in decode_image(data).findings
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "LA", "RGBA"])
+def test_sixteen_bits_of_colour_are_told_too(colour_type: int, channels: int) -> None:
+    """Pillow gives such PNGs as 8 bits without a word; Pillow writes none, so one is written here."""
+    side = 40
+    header = side.to_bytes(4) * 2 + bytes([16, colour_type, 0, 0, 0])
+    rows = (b"\0" + b"\xff\x80" * channels * side) * side
+    chunks = (png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b""))
+    image = decode_image(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+    assert Finding.SIXTEEN_BIT in image.findings
+    assert (255, 255) == (image.pixels.min(), image.pixels.max())
+
+
+def test_the_number_of_pixels_is_told_from_the_header() -> None:
+    """Before anything is decoded; what is no image is refused as it is when it is decoded."""
+    whole = saved(PIL.Image.new("L", (30, 20)), "PNG")
+
+    assert 600 == pixels_of(whole) == pixels_of(whole[:50])
+    with pytest.raises(ImageUndecodable):
+        pixels_of(b"no image")
 
 
 def test_sixteen_bits_big_endian_become_their_high_byte() -> None:
@@ -429,9 +451,9 @@ def test_odd_metadata_warns_nobody(tmp_path: Path, repository: Path, grey: Grey)
 # The value objects
 
 
-@pytest.mark.parametrize("bad", [0.0, -0.1, float("nan"), float("inf"), 1e-5, 101.0])
+@pytest.mark.parametrize("bad", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_spacing_that_cannot_be_is_refused(bad: float) -> None:
-    """Zero, negative, not a number, or of another unit."""
+    """Zero, negative, or not a number."""
     with pytest.raises(GeometryError):
         PixelSpacing(bad, 0.1)
     with pytest.raises(GeometryError):

@@ -73,10 +73,7 @@ def engine_runs() -> bool:
 @pytest.fixture(scope="module")
 def stack(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack that a bundle starts, healthy."""
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
-    ):
+    if not engine_runs():
         pytest.skip("no Docker engine runs here")
     subprocess.run([repository / "scripts" / "bundle"], check=True, env=clean_environment())
     folder = tmp_path_factory.mktemp("site")

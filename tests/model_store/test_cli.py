@@ -113,9 +113,10 @@ def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_stor
     publish()
 
     promoted = run("promote", "2", "--why", "better", "--expect", "1")
-    assert "production names version 2 now (promotion record 2)\n" == promoted.stdout
+    assert promoted.stdout.startswith("production names version 2 now (promotion record 2).\n")
+    assert "restart it" in promoted.stdout
     rolled_back = run("rollback", "--why", "worse", "--by", "somebody")
-    assert "production names version 1 now (promotion record 3)\n" == rolled_back.stdout
+    assert rolled_back.stdout.startswith("production names version 1 now (promotion record 3).\n")
 
     assert [("dr.who", "better"), ("somebody", "worse")] == [
         (promotion.by, promotion.why) for promotion in published_store.promotions("efsnet")[1:]

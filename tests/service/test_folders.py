@@ -147,3 +147,26 @@ def test_a_folder_that_cannot_be_written_to_is_told(published_store: ModelStore,
     assert 2 == result.exit_code
     assert str(tmp_path / "out") in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_areas_in_mm2_are_given_with_a_pixel_spacing(published_store: ModelStore, inputs: Path, tmp_path: Path) -> None:
+    """And are empty without one: no millimetre is invented."""
+    files = sorted(inputs.rglob("*.png"))
+    run(published_store, *files, "--out", tmp_path / "without")
+    run(published_store, *files, "--out", tmp_path / "with", "--pixel-spacing-mm", "0.1,0.2")
+    without, spaced = table(tmp_path / "without")[0], table(tmp_path / "with")[0]
+
+    assert "" == without["benign_area_mm2"]
+    assert float(spaced["benign_area_mm2"]) == pytest.approx(int(spaced["benign_pixels"]) * 0.02)
+
+
+@pytest.mark.parametrize("spacing", ["0.1", "0,1"])
+def test_a_spacing_that_cannot_be_stops_the_command(
+    published_store: ModelStore, inputs: Path, tmp_path: Path, spacing: str
+) -> None:
+    """Before a file is segmented."""
+    result = run(published_store, *inputs.rglob("*.png"), "--out", tmp_path / "out", "--pixel-spacing-mm", spacing)
+
+    assert 2 == result.exit_code
+    assert "as in 0.1,0.1" in result.output
+    assert not (tmp_path / "out").exists()

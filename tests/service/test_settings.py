@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
+from service.errors import SettingsInvalid
+from service.settings import ELSEWHERE, Settings, read_settings
 
 ROW = re.compile(r"^\| `(\w+)` \| (?:`(.+?)`)? ?\| (.+) \|$", re.MULTILINE)
 
@@ -62,3 +63,24 @@ def test_the_service_listens_to_this_machine_only_unless_told() -> None:
 def test_the_store_is_in_the_users_folder_unless_told() -> None:
     """The default store is below the home of whoever starts the service."""
     assert Settings().store.is_relative_to(Path.home())
+
+
+def test_every_setting_that_cannot_be_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name and with what is allowed, and a name that is none of ours too: a slip must not go unnoticed."""
+    monkeypatch.setenv("EFSNET_PORT", "abc")
+    monkeypatch.setenv("EFSNET_MAX_PIXEL", "1000")
+
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings(workers=0)
+
+    lines = str(caught.value).splitlines()
+    assert ["EFSNET_MAX_PIXEL:", "EFSNET_PORT:", "EFSNET_WORKERS:"] == [line.split()[0] for line in lines]
+    assert "valid integer" in lines[1]
+
+
+def test_variables_of_compose_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may stand in the same environment."""
+    for name in ELSEWHERE:
+        monkeypatch.setenv(name, "/data")
+
+    assert 8000 == read_settings().port

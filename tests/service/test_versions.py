@@ -10,7 +10,7 @@ from model_store.loading import LoadedVersion, load
 from model_store.manifest import Draft
 from model_store.store import ModelStore
 from model_store.version import Version
-from tests.service.api.test_health import samples
+from tests.service.api.test_health import samples, value
 from tests.service.conftest import PNG, Start
 
 
@@ -108,3 +108,10 @@ def test_production_is_what_it_was_at_the_start(start: Start, four_versions: Mod
     answer = client.post("/v1/segment?version=production", content=image, headers=PNG)
 
     assert "1" == answer.headers["X-Model-Version"]
+
+
+def test_a_production_that_cannot_be_found_counts_as_refused(start: Start, four_versions: ModelStore) -> None:
+    """A damaged manifest or promotion record raises the alert that a damaged model does."""
+    (four_versions.root / "efsnet/promotions/000001.json").write_text("{}")
+
+    assert 1 == value(start(), "efs_model_loads_total", outcome="refused")

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from model_store.manifest import Draft
 from model_store.store import ModelStore
 from service.api.schemas import MasksAnswer, SegmentationAnswer
+from service.segmentation import LARGE_PIXELS
 from tests.service.conftest import PNG, Start, encoded
 
 URL = "/v1/segment"
@@ -279,3 +280,30 @@ def test_another_model_is_loaded_when_asked_for(start: Start, rich_store: ModelS
 def test_nothing_of_an_answer_is_kept_by_caches(client: TestClient, image: bytes) -> None:
     """Answers say not to be stored."""
     assert "no-store" == client.post(URL, content=image).headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("spacing", ["0.0001,0.0001", "100,100"])
+@pytest.mark.parametrize("mask_space", ["original", "model"])
+def test_a_spacing_at_its_bounds_is_taken_on_any_grid(client: TestClient, spacing: str, mask_space: str) -> None:
+    """The bounds are for what people give, not for what is derived of it on the network's grid."""
+    classes = answer(
+        client, encoded(np.full((1, 2000), 150, np.uint8)), pixel_spacing_mm=spacing, mask_space=mask_space
+    )
+
+    assert all(area["area_mm2"] is not None for area in classes["classes"])
+
+
+@pytest.mark.parametrize("spacing", ["0.00009,0.1", "0.1,101", "0.1", "0.1,0.1,0.1", "a,b", "nan,1", ""])
+def test_a_spacing_that_cannot_be_is_refused(client: TestClient, image: bytes, spacing: str) -> None:
+    """Zero, too fine, too coarse, one, three, no number."""
+    response = client.post("/v1/segment", params={"pixel_spacing_mm": spacing}, content=image, headers=PNG)
+
+    assert (422, "parameter_invalid") == (response.status_code, response.json()["code"])
+
+
+def test_a_large_image_is_answered_as_any_other(client: TestClient) -> None:
+    """Images over LARGE_PIXELS wait for each other, and are segmented."""
+    large = encoded(np.full((2100, 2000), 150, np.uint8))
+
+    assert 2100 * 2000 > LARGE_PIXELS
+    assert 2100 == answer(client, large)["image"]["rows"]
