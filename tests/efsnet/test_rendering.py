@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import PIL.Image
@@ -86,6 +87,16 @@ def test_the_outline_grows_with_the_image(classes: Classes) -> None:
     drawn = overlay(Image(np.zeros_like(labels)), LabelMap(labels), classes)
     outlined = (drawn == BENIGN).all(axis=2)
     assert outlined[:, 600].tolist() == [True] * 3 + [False] * 24 + [True] * 3
+
+
+def test_an_overlay_takes_little_memory(classes: Classes) -> None:
+    """A lesion that fills a large image must not multiply it: three bytes of a pixel are the overlay itself."""
+    labels = np.ones((400, 400), np.uint8)
+    tracemalloc.start()
+    overlay(Image(labels), LabelMap(labels), classes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * labels.size
 
 
 def test_an_overlay_png_reads_back_as_the_overlay(classes: Classes, grey: NDArray[np.uint8]) -> None:
