@@ -169,13 +169,13 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
     """
     file = _opened(data)
     _check_header(file, max_pixels)
-    # Pillow drops the low bytes of colours by itself: only its name for the stored pixels, as RGB;16B, tells.
-    sixteen_bit = ";16" in str(file.tile)
     try:
         rotated = file.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
         file.load()
         ImageOps.exif_transpose(file, in_place=True)
-        grey, findings = _grey(file, sixteen_bit=sixteen_bit)
+        grey, findings = _grey(file)
+        if _has_low_bytes(file, data):
+            findings.append(Finding.SIXTEEN_BIT)
     except Exception as error:
         raise ImageUndecodable("The image is truncated or damaged. Save it anew.") from error
     if rotated:
@@ -254,12 +254,19 @@ def _check_header(file: ImageFile, max_pixels: int) -> None:
         raise ImageFormatUnsupported(f"Pixels are taken as grey, colour or palette of 8 or 16 bits, not {file.mode}.")
 
 
-def _grey(file: ImageFile, *, sixteen_bit: bool) -> tuple[NDArray[np.uint8], list[str]]:
+def _has_low_bytes(file: ImageFile, data: bytes) -> bool:
+    """Whether the stored values have more than 8 bits: of colours, Pillow drops the low ones without a word."""
+    if isinstance(file, TiffImageFile):
+        return bool(max(file.tag_v2.get(BITSPERSAMPLE, (1,))) > 8)
+    return isinstance(file, PngImageFile) and data[24] == 16  # the bit depth in IHDR, which comes first
+
+
+def _grey(file: ImageFile) -> tuple[NDArray[np.uint8], list[str]]:
     if file.mode.startswith("I;16"):
-        return _high_byte(file), [Finding.SIXTEEN_BIT]
+        return _high_byte(file), []
     if file.mode in ("1", "L") and not file.has_transparency_data:
         return np.asarray(file.convert("L")), []
-    findings: list[str] = [Finding.SIXTEEN_BIT] if sixteen_bit else []
+    findings: list[str] = []
     mode = "RGBA" if file.has_transparency_data else "RGB"
     colours = file if file.mode == mode else file.convert(mode)
     grey = colours.convert("L")

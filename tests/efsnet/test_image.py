@@ -165,6 +165,18 @@ def test_sixteen_bits_of_colour_are_told_too(colour_type: int, channels: int) ->
     assert (255, 255) == (image.pixels.min(), image.pixels.max())
 
 
+def test_a_bmp_of_sixteen_bits_a_pixel_is_not_told() -> None:
+    """Those are 5, 6 and 5 bits of a colour: nothing is dropped."""
+    side = 130
+    header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 16, 3, 2 * side**2, 0, 0, 0, 0)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    begin = 14 + len(header) + len(masks)
+    pixels = np.arange(side**2, dtype="<u2").tobytes()
+    file = b"BM" + struct.pack("<IHHI", begin + len(pixels), 0, 0, begin) + header + masks + pixels
+
+    assert Finding.SIXTEEN_BIT not in decode_image(file).findings
+
+
 def test_the_number_of_pixels_is_told_from_the_header() -> None:
     """Before anything is decoded; what is no image is refused as it is when it is decoded."""
     whole = saved(PIL.Image.new("L", (30, 20)), "PNG")
