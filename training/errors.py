@@ -6,6 +6,8 @@
   - SplitDiffers: a run's split names images that the data set does not have
   - TooFewScenes: a data set too small to be split
   - RunUnusable: a run folder that cannot be started, resumed or published
+  - EvaluationUnusable: a folder that holds no evaluation, or evaluations that cannot be set side by side
+  - NothingToTest: every image has been learnt from
   - ParityLost: an exported graph that does not give the network's probabilities
 """
 
@@ -51,6 +53,14 @@ class TooFewScenes(TrainingError):
 
 class RunUnusable(TrainingError):
     """A run folder that cannot be started, resumed or published."""
+
+
+class EvaluationUnusable(TrainingError):
+    """A folder that holds no evaluation, or evaluations that cannot be set side by side."""
+
+
+class NothingToTest(TrainingError):
+    """Every image has been learnt from."""
 
 
 class ParityLost(TrainingError):
