@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Literal, TypeVar
@@ -28,7 +28,7 @@ NEAREST_MM, FARTHEST_MM = 0.0001, 100
 """Bounds of the pixel spacings that are taken from people: beyond them is a slip of the pen."""
 
 LARGE_PIXELS = 4_000_000
-"""Images of more pixels are worked on one at a time: each takes up to 200 MB, whatever the number of workers."""
+"""Images of more pixels are worked on one at a time: each takes hundreds of MB, whatever the number of workers."""
 
 _LARGE = Lock()
 
@@ -58,13 +58,6 @@ class Segmentation:
     remarks: tuple[Remark, ...]
     seconds: dict[str, float]
     """Time of each stage, by its name, in the order in which they ran."""
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    with _LARGE:
-        yield
-        give_freed_back()
 
 
 def parse_spacing(text: str) -> PixelSpacing:
@@ -123,6 +116,19 @@ def segment(
     return Segmentation(image, label_map, measurement, remarks(image, specification.input), stages.seconds)
 
 
+@contextmanager
+def _turn(data: bytes) -> Iterator[None]:
+    """The time in which an image may be worked on: that of a large one begins when no other large one has its own."""
+    if pixels_of(data) <= LARGE_PIXELS:
+        yield
+        return
+    with _LARGE:
+        try:
+            yield
+        finally:
+            give_freed_back()
+
+
 class Segmenter:
     """Segments uploads with a pool of workers, each with its own predictor."""
 
@@ -150,16 +156,19 @@ class Segmenter:
             stages.end("queue")
             predictor = loaded.predictors[worker]
             specification = loaded.version.manifest.specification
-            with _one_at_a_time() if pixels_of(upload.data) > LARGE_PIXELS else nullcontext():
-                segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
-                answer = encode(segmentation)
+            segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
+            answer = encode(segmentation)
             stages.end("encode")
             self._tell(loaded, segmentation)
             return answer
 
+        def work_in_turn(worker: int) -> T:
+            with _turn(upload.data):
+                return work(worker)
+
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await asyncio.wrap_future(self.pool.submit(work))
+                return await asyncio.wrap_future(self.pool.submit(work_in_turn))
         except TimeoutError as error:
             raise DeadlineExceeded(f"The answer was not ready within {self._deadline_s:g} s.") from error
 

@@ -85,6 +85,10 @@ class Gate:
         for _ in range(number):
             assert self._reached.acquire(timeout=60)
 
+    def is_reached(self, within_s: float) -> bool:
+        """Whether one more comes to wait here in this time."""
+        return self._reached.acquire(timeout=within_s)
+
 
 class GatedPredictor(Predictor):
     """A predictor whose predictions wait at a gate."""

@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from model_store.loading import LoadedVersion
 from model_store.version import Version
+from service.segmentation import LARGE_PIXELS
 from tests.service.api.test_health import value
-from tests.service.conftest import PNG, Gate, Start
+from tests.service.conftest import PNG, Gate, Start, encoded
 
 Load = Callable[[Version], LoadedVersion]
 URL = "/v1/segment"
@@ -52,6 +54,22 @@ def test_the_service_answers_while_every_worker_is_busy(
     assert 5 == value(client, "http_server_active_requests", method="POST")
     gate.opened.set()
     assert [200] * 5 == [status.result() for status in statuses]
+
+
+def test_large_images_are_worked_on_one_at_a_time(
+    start: Start, gated: Load, gate: Gate, clients: ThreadPoolExecutor
+) -> None:
+    """So that many of them need no more memory than one, whatever the number of workers."""
+    client = start(load_version=gated)
+    large = encoded(np.full((2100, 2000), 150, np.uint8))
+    statuses = ask(clients, client, large, 2)
+    gate.await_calls(1)
+    until(client, running=2)
+
+    assert 2100 * 2000 > LARGE_PIXELS
+    assert not gate.is_reached(within_s=0.2)
+    gate.opened.set()
+    assert [200, 200] == [status.result() for status in statuses]
 
 
 def test_a_full_queue_refuses_before_the_body_is_read(

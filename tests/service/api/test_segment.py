@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from model_store.manifest import Draft
 from model_store.store import ModelStore
 from service.api.schemas import MasksAnswer, SegmentationAnswer
-from service.segmentation import LARGE_PIXELS
 from tests.service.conftest import PNG, Start, encoded
 
 URL = "/v1/segment"
@@ -299,11 +298,3 @@ def test_a_spacing_that_cannot_be_is_refused(client: TestClient, image: bytes, s
     response = client.post("/v1/segment", params={"pixel_spacing_mm": spacing}, content=image, headers=PNG)
 
     assert (422, "parameter_invalid") == (response.status_code, response.json()["code"])
-
-
-def test_a_large_image_is_answered_as_any_other(client: TestClient) -> None:
-    """Images over LARGE_PIXELS wait for each other, and are segmented."""
-    large = encoded(np.full((2100, 2000), 150, np.uint8))
-
-    assert 2100 * 2000 > LARGE_PIXELS
-    assert 2100 == answer(client, large)["image"]["rows"]
