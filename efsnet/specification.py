@@ -12,13 +12,13 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=8)]
 
 
-class Specified(BaseModel):
+class Part(BaseModel):
     """Base of the parts of a manifest: immutable, every number finite, and no unknown key is let through."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class InputSpecification(Specified):
+class InputSpecification(Part):
     """How an image becomes the network's input: (1, rows, columns) uint8."""
 
     rows: Side
@@ -31,7 +31,7 @@ class InputSpecification(Specified):
     """What stored values 0 and 255 become before the first layer; done inside the graph."""
 
 
-class CodedConcept(Specified):
+class CodedConcept(Part):
     """A code of a DICOM terminology (PS3.3 section 8.8)."""
 
     value: str
@@ -39,7 +39,7 @@ class CodedConcept(Specified):
     meaning: str
 
 
-class ClassSpecification(Specified):
+class ClassSpecification(Part):
     """One class of the answer."""
 
     number: Annotated[int, Field(ge=0, le=255)]
@@ -52,7 +52,7 @@ class ClassSpecification(Specified):
     """Its Segmented Property Type Modifier, as benign or malignant."""
 
 
-class PostProcessing(Specified):
+class PostProcessing(Part):
     """From a probability map to a label map."""
 
     tumour_threshold: Fraction
@@ -65,7 +65,7 @@ class PostProcessing(Specified):
     """Each connected lesion gets the class with the largest summed probability in it; else each pixel its own."""
 
 
-class Specification(Specified):
+class Specification(Part):
     """All that is needed, beside the graph, to go from an image to a label map."""
 
     input: InputSpecification

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, ValidationError, model_validator
 
-from efsnet.specification import Specification
+from efsnet.specification import Part, Specification
 from model_store.digest import Digest, DigestText
 from model_store.errors import DraftInvalid, ManifestInvalid, SchemaUnknown
 from model_store.seal import sealed, unsealed
@@ -58,12 +58,6 @@ Number = Annotated[int, Field(ge=1, le=999_999_999)]
 Words = Annotated[str, Field(min_length=1, max_length=10_000)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 FilePath = Annotated[str, AfterValidator(_plain_path)]
-
-
-class Part(BaseModel):
-    """Base of a manifest and its parts: immutable, every number finite, and no unknown key is let through."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Network(Part):

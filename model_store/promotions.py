@@ -9,15 +9,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
+from efsnet.specification import Part
 from model_store import files
 from model_store.digest import Digest, DigestText
 from model_store.errors import ChainBroken, DigestMismatch
-from model_store.manifest import Moment, Name, Number, Part, explained
+from model_store.manifest import Moment, Name, Number, explained
 from model_store.seal import sealed, unsealed
 
 RECORD_MAX_BYTES = 50_000
 _FILE_NAME = re.compile(r"([0-9]{6})\.json")
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
