@@ -13,10 +13,11 @@ from rich.table import Table
 
 from efsnet.errors import EFSNetError
 from model_store.errors import ModelStoreError
-from training.errors import RunUnusable, TrainingError
+from training.datasets.splits import SplitKind
+from training.errors import DatasetInvalid, RunUnusable, TrainingError
 
 if TYPE_CHECKING:
-    from training.metrics import Figure
+    from training.evaluation.sample import Figure
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -36,6 +37,8 @@ def inspect(
     from training.inspection import inspect as look
     from training.specification import CLASSES
 
+    if not sheet.absolute().parent.is_dir():
+        raise DatasetInvalid(sheet, [f"{sheet.absolute().parent}: no such folder, for the contact sheet."])
     records = read(data)
     console = Console()
     show(look(records), console)
@@ -49,6 +52,13 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     config: Annotated[str, typer.Option(help="A shipped recipe, default or thesis, or a TOML file.")] = "default",
     fold: Annotated[int, typer.Option(min=0, max=4, help="The fold that is held out.")] = 0,
+    split: Annotated[
+        SplitKind,
+        typer.Option(
+            help="groups: no patient or scene is on both sides. all: nothing is held out. "
+            "images, thesis: only to compare with figures from such splits."
+        ),
+    ] = "groups",
     start: Annotated[
         str | None, typer.Option("--from", help="Version whose weights to start from: 3, an alias, …")
     ] = None,
@@ -66,10 +76,11 @@ def train(
     from model_store.store import ModelStore
     from training.configuration import read_configuration
     from training.datasets.reading import read
-    from training.datasets.folds import split
-    from training.evaluation import evaluate_run
+    from training.datasets.splits import split_by
+    from training.evaluation.subjects import evaluate_run
+    from training.provenance import describe
     from training.publishing import network_from_version
-    from training.run import Beginning, Machine, RunFolder, check_accelerator, describe
+    from training.run import Beginning, Machine, RunFolder, check_accelerator
     from training.run import train as run
 
     _quiet_the_libraries()
@@ -83,13 +94,14 @@ def train(
     configuration = folder.configuration() if resume else read_configuration(config, seed=seed)
     records = read(data)
     configuration.check_sets({record.dataset for record in records})
-    parts = folder.split(records) if resume else split(records, fold)
+    parts = folder.split(records) if resume else split_by(split, records, fold)
     version = ModelStore(store).version(configuration.network, start) if start and store else None
     taught_by = RunFolder(teacher).as_teacher(records) if teacher else None
     if taught_by:
         taught_by.check(parts)
     if first_process and not resume:
-        describe(folder, configuration, parts, str(version.digest) if version else None)
+        started_from = str(version.digest) if version else None
+        describe(folder, configuration, parts, started_from=started_from, taught_by=teacher)
         for record in parts.left_out:
             typer.echo(f"Left out, contradictory: {record.name}")
     run(
@@ -99,19 +111,99 @@ def train(
         Machine(accelerator, devices, compiled),
         Beginning(network_from_version(version, configuration.network) if version else None, taught_by),
     )
-    if first_process:
+    if first_process and parts.test:
         _show(evaluate_run(folder, parts))
+    elif first_process:
+        typer.echo("Nothing was held out: publish with --figures-of a cross-validation by the same recipe.")
+
+
+@app.command("cross-validate")
+def cross_validate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the runs, fold-0 to fold-4.")],
+    config: Annotated[str, typer.Option(help="A shipped recipe, or a TOML file.")] = "default",
+    folds: Annotated[str, typer.Option(help="The folds that are held out, one run each.")] = "0,1,2,3,4",
+    split: Annotated[SplitKind, typer.Option(help="As of train.")] = "groups",
+    teacher: Annotated[
+        Path | None, typer.Option(help="Cross-validation whose run of the same fold teaches, for a recipe that asks.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's own.")] = None,
+    accelerator: Annotated[Literal["auto", "cpu", "gpu"], typer.Option()] = "auto",
+    side_by_side: Annotated[int, typer.Option(min=1, help="Runs at a time, on one GPU or sharing the cores.")] = 1,
+    compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Compile the network first.")] = True,
+) -> None:
+    """Train once for each fold, each time without it, and measure every scene once. Run again to go on."""
+    from training.configuration import read_configuration
+    from training.cross_validation import CrossValidation, fold_numbers, report
+    from training.datasets.reading import read
+    from training.run import check_accelerator
+
+    check_accelerator(accelerator)
+    read_configuration(config)
+    arguments = [*map(str, data), "--config", config, "--split", split, "--accelerator", accelerator]
+    arguments += ["--compile" if compiled else "--no-compile", *(["--seed", str(seed)] if seed is not None else [])]
+    CrossValidation(out, fold_numbers(folds), tuple(arguments), teacher, side_by_side).run()
+    _show(report(out, read(data)))
+    typer.echo(f"With pictures: {out / 'report.html'}")
 
 
 @app.command()
-def evaluate(run: Run, data: Data) -> None:
-    """Measure a finished run again on the part of DATA that it never saw."""
+def evaluate(
+    subject: Annotated[str, typer.Argument(help="A finished run's folder, or a version: 3, an alias, sha256:….")],
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; a run's own by default.")] = None,
+    part: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="Of the sets that a run was split over.")
+    ] = "test",
+    store: Annotated[Path | None, typer.Option(envvar="EFSNET_STORE", help="Model store of the version.")] = None,
+    model: Annotated[str, typer.Option(help="Name of the version's model.")] = "efsnet",
+) -> None:
+    """Measure a run or a version on images of DATA that it never saw, and write report.html and metrics.json."""
+    from model_store.store import ModelStore
     from training.datasets.reading import read
-    from training.evaluation import evaluate_run
+    from training.evaluation.subjects import evaluate_again, evaluate_elsewhere, evaluate_version
     from training.run import RunFolder
 
-    folder = RunFolder(run)
-    _show(evaluate_run(folder, folder.split(read(data))))
+    folder = RunFolder(Path(subject))
+    if folder.path.is_dir():
+        folder.network()  # refuses what is not finished before all data is read
+        if out is None and part != "test":
+            raise RunUnusable(f"A run's own folder holds the test part: say with --out where the {part} part shall be.")
+        figures = evaluate_elsewhere(folder, read(data), part, out) if out else evaluate_again(folder, read(data))
+    elif store is None:
+        raise RunUnusable(f"{subject} is no training run. For a version of a model store say which with --store.")
+    elif out is None:
+        raise RunUnusable("Say with --out where the report shall be: a version is never changed.")
+    else:
+        figures = evaluate_version(ModelStore(store).version(model, subject), read(data), out)
+    _show(figures)
+    typer.echo(f"With pictures: {(out or folder.path) / 'report.html'}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of an evaluation, an evaluated run or a cross-validation.")],
+    second: Annotated[Path, typer.Argument(help="Another one on the same images.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print how the SECOND differs from the FIRST on the images that both have, pair by pair."""
+    from training.evaluation.comparison import compare as compare_cases
+    from training.evaluation.comparison import read_cases
+
+    comparison = compare_cases(read_cases(first), read_cases(second))
+    names = (first.resolve().name, second.resolve().name)
+    typer.echo(comparison.as_json() if as_json else comparison.as_text(*names))
+
+
+@app.command("ladder")
+def print_ladder(
+    folders: Annotated[list[Path], typer.Argument(help="Cross-validations or evaluations, in the order of the rows.")],
+    base: Annotated[Path | None, typer.Option(help="Compare every row with this one, not with the row above.")] = None,
+) -> None:
+    """Print several evaluations as one Markdown table, each with its paired difference in Dice."""
+    from training.evaluation.comparison import ladder
+
+    typer.echo(ladder(folders, base), nl=False)
 
 
 @app.command()
@@ -119,13 +211,16 @@ def publish(
     run: Run,
     store: Store,
     model: Annotated[str, typer.Option(help="Name of the model.")] = "efsnet",
+    figures_of: Annotated[
+        Path | None, typer.Option(help="Cross-validation by the same recipe, for a run with nothing held out.")
+    ] = None,
 ) -> None:
     """Export a finished, evaluated run and publish it as the next version; promoting it is a step of its own."""
     from model_store.store import ModelStore
     from training.publishing import publish as publish_run
 
     _quiet_the_libraries()
-    version = publish_run(run, ModelStore(store), name=model)
+    version = publish_run(run, ModelStore(store), name=model, figures_of=figures_of)
     typer.echo(f"Published {model} {version.number}, {version.digest}.")
     typer.echo(f"To serve it: python -m model_store promote {version.number} --store {store} --by NAME --why REASON")
 
@@ -133,8 +228,8 @@ def publish(
 @app.command("make-folds")
 def make_folds(data: Data, out: Annotated[Path, typer.Option(help="CSV to write.")]) -> None:
     """Draw the five folds of BUSI again, as they were drawn for this project; never over an existing file."""
-    from training.datasets.reading import read
     from training.datasets.folds import folds_as_csv
+    from training.datasets.reading import read
 
     text = folds_as_csv(read(data))
     try:
@@ -151,15 +246,19 @@ def main() -> None:
     except (TrainingError, ModelStoreError, EFSNetError) as error:
         typer.secho(str(error), err=True, fg="red")
         raise SystemExit(1) from error
+    except OSError as error:
+        typer.secho(f"{error.filename}: {error.strerror}.", err=True, fg="red")
+        raise SystemExit(1) from error
 
 
 def _show(figures: "Mapping[str, Figure]") -> None:
-    table = Table(title="Held-out scenes, one image each; 95 % intervals")
+    from training.evaluation.figures import HEADLINE
+
+    table = Table(title="Images that it never saw; 95 % intervals")
     for heading in ("figure", "value", "interval", "images", "what it is"):
         table.add_column(heading, no_wrap=heading != "what it is")
-    for name, figure in figures.items():
-        interval = f"{figure.low:.3f} to {figure.high:.3f}"
-        table.add_row(name, f"{figure.value:.3f}", interval, str(figure.count), figure.definition)
+    for figure in (figures[name] for name in HEADLINE if figures[name].count):
+        table.add_row(figure.label, figure.shown(), figure.interval(), str(figure.count), figure.definition)
     Console().print(table)
 
 
@@ -168,6 +267,7 @@ def _quiet_the_libraries() -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="`isinstance.treespec, LeafSpec.`")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 
 if __name__ == "__main__":

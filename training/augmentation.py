@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from training.configuration import Augmentation
 
-
 NARROWEST = 0.15
 """Largest share of a side that a black margin takes."""
 

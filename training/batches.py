@@ -76,10 +76,10 @@ class Parts(lightning.LightningDataModule):
     Args:
         configuration: The recipe.
         train: Samples of the training part, at the source size.
-        validation: Samples of the validation part, at the source size.
+        validation: Samples of the validation part, at the source size, if there is one.
     """
 
-    def __init__(self, configuration: Configuration, train: Samples, validation: Samples) -> None:
+    def __init__(self, configuration: Configuration, train: Samples, validation: Samples | None) -> None:
         super().__init__()
         self.configuration = configuration
         self.train = train
@@ -97,8 +97,10 @@ class Parts(lightning.LightningDataModule):
         share = Share(trainer.global_rank, trainer.world_size)
         return DataLoader(Batches(self.train, self.configuration, steps, share), batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]] | list[object]:
         """The validation part at the size of the current phase."""
+        if self.validation is None:
+            return []
         size = self.configuration.phase_at(cast(lightning.Trainer, self.trainer).global_step).size
         images = functional.interpolate(self.validation.images.float() / 255, (size, size), mode="area")
         references = functional.interpolate(self.validation.references.unsqueeze(1), (size, size)).squeeze(1)

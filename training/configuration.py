@@ -171,8 +171,8 @@ class Configuration(Part):
         """
         if self.mix is not None and self.mix.keys() != set(names):
             raise ConfigurationInvalid(
-                f"The recipe {self.name} mixes {', '.join(sorted(self.mix))}, and given are {', '.join(sorted(names))}: "
-                "name the folders of all that it mixes, and no others."
+                f"The recipe {self.name} mixes {', '.join(sorted(self.mix))}, and given are "
+                f"{', '.join(sorted(names))}: name the folders of all that it mixes, and no others."
             )
 
     @property

@@ -1,7 +1,7 @@
 """Five runs that each leave out another fold, side by side, and what they say together.
 
     OUT/fold-0 … fold-4/    runs as `train` makes them, each with its log.txt
-        report.html …       what `training.evaluation` makes of all of them, every scene tested once
+        report.html, metrics.json    what they say together, every scene tested once
 
 Each fold is a process of its own, so that one can be killed and go on without the others.
 """
@@ -10,11 +10,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.datasets.folds import FOLD_COUNT
+from training.datasets.records import Record
 from training.errors import RunUnusable
+from training.evaluation.pooling import evaluation_of, pool
+from training.evaluation.report import write_report
+from training.evaluation.sample import Figure
+from training.evaluation.subjects import context_of_runs, evaluate_run
 from training.run import RunFolder
 
 LAST_LINES = 12
@@ -51,16 +57,15 @@ class CrossValidation:
         """
         waiting = [fold for fold in self.folds if not self.folder(fold).metrics_file.exists()]
         running: dict[int, subprocess.Popen[bytes]] = {}
-        failed = []
+        failed: list[int] = []
         try:
             while waiting or running:
                 while waiting and len(running) < self.side_by_side:
                     fold = waiting.pop(0)
                     running[fold] = self._start(fold)
                 time.sleep(0.2)
-                for fold in [fold for fold, process in running.items() if process.poll() is not None]:
-                    if running.pop(fold).returncode:
-                        failed.append(fold)
+                ended = [fold for fold, process in running.items() if process.poll() is not None]
+                failed += [fold for fold in ended if running.pop(fold).returncode]
         finally:
             for process in running.values():
                 process.terminate()
@@ -85,6 +90,35 @@ class CrossValidation:
     def _told(self, fold: int) -> str:
         lines = self._log(fold).read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         return f"Fold {fold} failed, see {self._log(fold)}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def report(cross_validation: Path, records: Sequence[Record]) -> Mapping[str, Figure]:
+    """What all finished folds say together; writes report.html and metrics.json beside them.
+
+    Args:
+        cross_validation: Its folder.
+        records: Of the data sets that the folds were split over.
+
+    Raises:
+        RunUnusable: no fold is finished.
+    """
+    folders = finished(cross_validation)
+    for folder in folders:
+        if not evaluation_of(folder).path.is_dir():  # a run of before images were kept one by one
+            evaluate_run(folder, folder.split(records))
+    return write_report(pool(folders), context_of_runs(folders, records), cross_validation)
+
+
+def fold_numbers(text: str) -> tuple[int, ...]:
+    """The folds in a list as people write it, `0,1,4`.
+
+    Raises:
+        RunUnusable: it is no such list.
+    """
+    numbers = [each.strip() for each in text.split(",")]
+    if not set(numbers) <= set(map(str, range(FOLD_COUNT))) or len(set(numbers)) < len(numbers):
+        raise RunUnusable(f"Folds are numbers from 0 to {FOLD_COUNT - 1} with commas between them, not {text!r}.")
+    return tuple(map(int, numbers))
 
 
 def fold_of(cross_validation: Path, fold: int) -> RunFolder:

@@ -20,8 +20,32 @@ def _of_folds(folds: Sequence[int]) -> str:
     return f" of fold {', '.join(map(str, folds))} of BUSI's five" if folds else ""
 
 
-def model_card(draft: Draft, measured: Mapping[str, Any], configuration: Configuration) -> str:
-    """Markdown, made from the authored part of the manifest and the content of `metrics.json`."""
+def _who_was_measured(measured: Mapping[str, Any], *, of_recipe: bool) -> str:
+    images = f"{measured['images']} images"
+    size = f"at {measured['grid'][0]} x {measured['grid'][1]} pixels"
+    if of_recipe:
+        return (
+            "It has learnt from every image at hand, so that none is left to measure it on. These figures are its "
+            f"recipe's: of networks trained the same way, each without one fold{_of_folds(measured['folds'])}, "
+            f"measured together on {images} that each of them had not seen, {size}."
+        )
+    return (
+        f"On {images} that it never saw and on which nothing was chosen, one of each scene"
+        f"{_of_folds(measured['folds'])}, {size}."
+    )
+
+
+def model_card(
+    draft: Draft, measured: Mapping[str, Any], configuration: Configuration, *, of_recipe: bool = False
+) -> str:
+    """Markdown, made from the authored part of the manifest and the content of `metrics.json`.
+
+    Args:
+        draft: Of the version.
+        measured: What `metrics.json` says.
+        configuration: The recipe of its run.
+        of_recipe: Whether the figures are of a cross-validation by the same recipe, not of these weights.
+    """
     network, specified = draft.network, draft.specification
     learnt = "; ".join(f"{each.name}: {each.images} images, `{each.digest}`" for each in draft.training_data)
     classes = ", ".join(f"{each.number} {each.label}" for each in specified.classes)
@@ -51,8 +75,7 @@ Code: commit `{draft.code_commit}`.
 
 ## How good it is
 
-On {measured["images"]} images that it never saw and on which nothing was chosen, one of each scene\
-{_of_folds(measured["folds"])}, at {measured["grid"][0]} x {measured["grid"][1]} pixels.
+{_who_was_measured(measured, of_recipe=of_recipe)}
 P is the predicted lesion, R the expert's. Intervals are 95 %.
 
 | figure | value | interval | images | what it is |

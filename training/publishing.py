@@ -2,9 +2,11 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from safetensors import SafetensorError
@@ -19,9 +21,12 @@ from efsnet.specification import Specification
 from model_store.manifest import MODEL, Draft, Metric, Network, TrainingData
 from model_store.store import ModelStore
 from model_store.version import Version
+from training.configuration import Configuration
+from training.cross_validation import finished
 from training.datasets.busi import curation
+from training.datasets.folds import BUSI
 from training.errors import ParityLost, RunUnusable
-from training.evaluation import read_operating_point
+from training.evaluation.operating_point import OperatingPoint, read_operating_point
 from training.export.onnx_export import export, parity
 from training.model_card import model_card
 from training.networks import build, name_of
@@ -33,6 +38,7 @@ MAX_DIFFERENT_SHARE = 1e-3
 """Of pixels that the published graph may answer otherwise than the trained network, as when a version is loaded."""
 
 WEIGHTS = "weights.safetensors"
+LEARNT_FROM = "learnt_from.csv"
 
 INTENDED_USE = (
     "Research, beside an expert: outlines lesions in B-mode breast ultrasound and proposes benign or malignant. "
@@ -44,22 +50,30 @@ LICENCE = (
 )
 
 
-def publish(run: Path, store: ModelStore, *, name: str) -> Version:
-    """Exports a finished, evaluated run and publishes it as the next version of a model.
+def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None = None) -> Version:
+    """Exports a finished run and publishes it as the next version of a model.
+
+    Args:
+        run: Folder of the run.
+        store: Where it is published.
+        name: Of the model.
+        figures_of: A cross-validation by the same recipe, for a run that holds nothing out: its operating point is
+            the median of the folds', and the figures are the folds'. By default the run's own are taken.
 
     Raises:
-        RunUnusable: the run is not finished or not evaluated.
+        RunUnusable: the run is not finished or not evaluated, or the cross-validation is of another recipe.
         ParityLost: the exported graph does not give the network's probabilities; nothing is published.
     """
     folder = RunFolder(run)
     network = folder.network()
-    point = read_operating_point(folder)
-    measured = _content(folder.metrics_file, "is not evaluated: run `evaluate` first")
+    configuration = folder.configuration()
+    evidence = _of_the_run(folder) if figures_of is None else _of_the_recipe(configuration, figures_of)
     environment = _content(folder.environment_file, "does not say what it learnt from: train anew")
     learnt_from = _content(folder.split_file, "does not say what it learnt from: train anew", _training_files)
-    specified = specification(folder.configuration().input_size, point.rules())
-    model = export(network, specified, temperature=point.temperature)
-    different = parity(network, model, specified, temperature=point.temperature)
+    temperature = evidence.point.temperature
+    specified = specification(configuration.input_size, evidence.point.rules())
+    model = export(network, specified, temperature=temperature)
+    different = parity(network, model, specified, temperature=temperature)
     if different > MAX_DIFFERENT_SHARE:
         raise ParityLost(
             f"The exported graph answers {different:.2%} of the pixels otherwise than the network, more than "
@@ -74,12 +88,12 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
             parameters=sum(parameter.numel() for parameter in network.parameters()),
         ),
         specification=specified,
-        temperature=point.temperature,
+        temperature=temperature,
         metrics={
             figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
-            for figure, facts in measured["figures"].items()
+            for figure, facts in evidence.measured["figures"].items()
         },
-        training_data=(_training_data(learnt_from, environment),),
+        training_data=_training_data(learnt_from, environment),
         code_commit=environment["code_commit"],
         intended_use=INTENDED_USE,
         licence=LICENCE,
@@ -87,11 +101,49 @@ def publish(run: Path, store: ModelStore, *, name: str) -> Version:
     contents = {
         MODEL: model,
         WEIGHTS: folder.weights_file.read_bytes(),
-        "metrics.json": folder.metrics_file.read_bytes(),
-        "MODEL_CARD.md": model_card(draft, measured, folder.configuration()).encode(),
+        "metrics.json": evidence.text,
+        "MODEL_CARD.md": model_card(draft, evidence.measured, configuration, of_recipe=figures_of is not None).encode(),
         **_reference_files(model, specified),
     }
+    if folder.learnt_from_file.exists():  # runs of before it was written have none
+        contents[LEARNT_FROM] = folder.learnt_from_file.read_bytes()
     return store.publish(name, draft, contents)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a version is set to, and how good it was measured to be.
+
+    Args:
+        point: Temperature, threshold and minimum area.
+        text: The content of `metrics.json`.
+        measured: What it says.
+    """
+
+    point: OperatingPoint
+    text: bytes
+    measured: Mapping[str, Any]
+
+
+def _of_the_run(folder: RunFolder) -> Evidence:
+    point = read_operating_point(folder)
+    measured = _content(folder.metrics_file, "is not evaluated: run `evaluate` first")
+    return Evidence(point, folder.metrics_file.read_bytes(), measured)
+
+
+def _of_the_recipe(configuration: Configuration, cross_validation: Path) -> Evidence:
+    folders = finished(cross_validation)
+    for folder in folders:
+        if folder.configuration().model_copy(update={"seed": configuration.seed}) != configuration:
+            raise RunUnusable(f"{folder.path} was trained by another recipe than the run.")
+    points = [read_operating_point(folder) for folder in folders]
+    middle = OperatingPoint(
+        temperature=median(point.temperature for point in points),
+        tumour_threshold=median(point.tumour_threshold for point in points),
+        minimum_area_fraction=median(point.minimum_area_fraction for point in points),
+    )
+    file = cross_validation / "metrics.json"
+    return Evidence(middle, file.read_bytes(), _content(file, "is not evaluated: run `cross-validate` again"))
 
 
 def network_from_version(version: Version, name: str) -> SegmentationNetwork:
@@ -115,20 +167,33 @@ def network_from_version(version: Version, name: str) -> SegmentationNetwork:
     return network
 
 
-def _training_data(files: AbstractSet[str], environment: Any) -> TrainingData:
+def _training_data(files: AbstractSet[str], environment: Any) -> tuple[TrainingData, ...]:
     """What the weights were fitted to, and which weights they were before: a version may not claim BUSI for others."""
-    learnt, start = environment["images"]["train"], environment["started_from"]
-    added = len(files - curation().keys())
-    source = "BUSI" if not added else "images in BUSI's layout" if added == len(files) else f"BUSI with {added} added"
-    return TrainingData(
-        name=f"{source}, training part" + (f", beginning with the weights of {start}" if start else ""),
-        images=learnt["count"],
-        digest=f"sha256:{learnt['sha256']}",
+    start, learnt = environment["started_from"], environment["images"]["train"]
+    # runs of before there were several sets say only the whole, which was in BUSI's layout
+    sets = environment.get("learnt_from") or [{"dataset": BUSI, "images": learnt["count"], "sha256": learnt["sha256"]}]
+    return tuple(
+        TrainingData(
+            name=f"{_source(each['dataset'], files)}, training part"
+            + (f", beginning with the weights of {start}" if start else ""),
+            images=each["images"],
+            digest=f"sha256:{each['sha256']}",
+        )
+        for each in sets
     )
 
 
+def _source(dataset: str, files: AbstractSet[str]) -> str:
+    if dataset != BUSI:
+        return dataset
+    added = len(files - curation().keys())
+    return BUSI if not added else "images in BUSI's layout" if added == len(files) else f"BUSI with {added} added"
+
+
 def _training_files(split: str) -> AbstractSet[str]:
-    return {row["file"] for row in csv.DictReader(split.splitlines()) if row["part"] == "train"}
+    """Of BUSI, or in its layout."""
+    rows = csv.DictReader(split.splitlines())
+    return {row["file"] for row in rows if row["part"] == "train" and row.get("dataset", BUSI) == BUSI}
 
 
 def _content(file: Path, otherwise: str, parse: Callable[[str], Any] = json.loads) -> Any:

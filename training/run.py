@@ -1,8 +1,9 @@
 """A training run and its folder.
 
     RUN/configuration.json   the recipe, as it was checked
-        split.csv            part, file and scene of each image
-        environment.json     code commit, versions, digest of the data, device; where the weights started from
+        split.csv            part, data set, file and scene of each image
+        learnt_from.csv      the same of what is learnt from and chosen on, with the digest of each image
+        environment.json     code commit, versions, digest of the data; where the weights started from, who taught
         checkpoints/         resumable states; the newest two, and the best where the recipe chooses it
         logs/                metrics.csv of each start, and TensorBoard's events
         weights.safetensors  the final weights, present once the run is finished
@@ -11,15 +12,10 @@ Evaluation adds `operating_point.json`, what the validation part chose, and `met
 part (see `training.evaluation`).
 """
 
-import hashlib
-import json
-import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
@@ -96,6 +92,10 @@ class RunFolder:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def learnt_from_file(self) -> Path:
+        return self.path / "learnt_from.csv"
 
     @property
     def weights_file(self) -> Path:
@@ -196,7 +196,8 @@ def train(
         raise RunUnusable("A recipe with distillation needs a teacher, and no other can have one.")
     lightning.seed_everything(configuration.seed, verbose=False)
     source = input_specification(configuration.source)
-    train_part, validation_part = (read_samples(part, source) for part in (split.train, split.validation))
+    train_part = read_samples(split.train, source)
+    validation_part = read_samples(split.validation, source) if split.validation else None
     if beginning.teacher is not None:
         taught = beginning.teacher.answers(train_part.images, configuration.loss.distillation_temperature)
         train_part = replace(train_part, taught=taught)
@@ -208,6 +209,8 @@ def train(
     learner = Learner(network, configuration, compiled=machine.compiled)
     trainer = _trainer(folder, configuration, machine)
     parts = Parts(configuration, train_part, validation_part)
+    if configuration.choose != "last" and not split.validation:
+        raise RunUnusable("A recipe that chooses weights by the validation loss needs a validation part.")
     trainer.fit(learner, parts, ckpt_path=folder.newest_checkpoint(), weights_only=True)
     if trainer.is_global_zero:
         # From the file, not from memory: a run that was killed behind its last step is not trained any more when it
@@ -228,55 +231,7 @@ def check_accelerator(accelerator: str) -> None:
         RunUnusable: there is none.
     """
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise RunUnusable("There is no GPU that torch can use here: leave --accelerator out, or install torch's CUDA build.")
-
-
-def describe(folder: RunFolder, configuration: Configuration, split: Split, start: str | None) -> None:
-    """Writes what the run is, before it starts.
-
-    Raises:
-        RunUnusable: the folder cannot be written to.
-    """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunUnusable(f"{folder.path} cannot be made: {error.strerror}.") from error
-    folder.configuration_file.write_text(configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    folder.split_file.write_text(split.as_csv(), encoding="utf-8")
-    environment = {
-        "code_commit": code_commit(),
-        "started_from": start,
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("torch", "pytorch-lightning", "monai", "numpy", "pillow")},
-        "images": {
-            part: {"count": len(records), "sha256": digest_of(records)}
-            for part, records in (("train", split.train), ("validation", split.validation), ("test", split.test))
-        },
-    }
-    folder.environment_file.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-
-
-def digest_of(records: Iterable[Record]) -> str:
-    """SHA-256 over the names and bytes of all images and masks, in order of name: 64 hex digits."""
-    total = hashlib.sha256()
-    for record in sorted(records, key=lambda record: record.key):
-        for path in record.files:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            total.update(f"{content}  {record.kind}/{path.name}\n".encode())
-    return total.hexdigest()
-
-
-def code_commit() -> str:
-    """Commit of this checkout, with `+changes` behind it if files differ, or `unknown` outside of one."""
-    root = Path(__file__).parent
-    try:
-        commit, changes = (
-            subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+changes" if changes else "")
+        raise RunUnusable("There is no GPU that torch can use: leave --accelerator out, or install torch's CUDA build.")
 
 
 def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) -> lightning.Trainer:

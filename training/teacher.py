@@ -56,7 +56,7 @@ class Teacher:
             (n, classes, side, side) float16.
         """
         answers = []
-        for batch in images.split(BATCH):
+        for batch in torch.split(images, BATCH):
             resized = functional.interpolate(batch.float() / 255, (self.side, self.side), mode="area")
             logits = self.network(resized) + self.network(resized.flip(3)).flip(3)
             answers.append((logits / (2 * temperature)).softmax(dim=1).half())

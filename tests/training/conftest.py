@@ -1,5 +1,6 @@
 """Made data sets and recipes, small enough to be trained on in seconds."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,3 +71,25 @@ def tiny_configuration() -> Configuration:
             "bfloat16": False,
         }
     )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_configuration: Configuration) -> Path:
+    """The tiny recipe as a user's TOML file."""
+    lines = []
+    for key, value in tiny_configuration.model_dump(exclude_none=True).items():
+        match value:
+            case dict():
+                inline = ", ".join(f"{name} = {json.dumps(part)}" for name, part in value.items() if part is not None)
+                lines.append(f"{key} = {{{inline}}}")
+            case tuple():
+                phases = ", ".join(
+                    "{" + ", ".join(f"{name} = {json.dumps(part)}" for name, part in phase.items()) + "}"
+                    for phase in value
+                )
+                lines.append(f"{key} = [{phases}]")
+            case _:
+                lines.append(f"{key} = {json.dumps(value)}")
+    path = tmp_path / "tiny.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path

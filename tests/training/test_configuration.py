@@ -87,7 +87,8 @@ def test_shares_of_a_batch_add_up() -> None:
 def test_a_recipe_based_on_another_says_what_differs(tmp_path: Path) -> None:
     """Tables are joined key by key, all else is replaced; chains of such recipes are followed."""
     (tmp_path / "first.toml").write_text(
-        'name = "first"\nbased_on = "default"\nseed = 1\n[loss]\nboundary = 0.2\n[[phases]]\nsize = 64\nbatch = 4\nsteps = 100\n'
+        'name = "first"\nbased_on = "default"\nseed = 1\n'
+        "[loss]\nboundary = 0.2\n[[phases]]\nsize = 64\nbatch = 4\nsteps = 100\n"
     )
     (tmp_path / "second.toml").write_text('name = "second"\nbased_on = "first.toml"\ndropout = 0.0\n')
     default, second = read_configuration("default"), read_configuration(str(tmp_path / "second.toml"))

@@ -13,16 +13,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from efsnet.network import EFSNet
+from efsnet.network import EFSNet, SegmentationNetwork
 from model_store.errors import IntegrityError
 from model_store.loading import load
 from model_store.manifest import MANIFEST, Metric, Network, TrainingData
 from model_store.store import ModelStore
 from model_store.version import Version
 from training.configuration import read_configuration
+from training.cross_validation import fold_of
 from training.errors import ParityLost, RunUnusable
-from training.evaluation import OperatingPoint
-from training.publishing import WEIGHTS, network_from_version, publish
+from training.evaluation.operating_point import OperatingPoint
+from training.networks import build
+from training.publishing import LEARNT_FROM, WEIGHTS, network_from_version, publish
 from training.run import RunFolder
 
 SIDE = 64
@@ -49,7 +51,7 @@ def make_network() -> EFSNet:
     return EFSNet()
 
 
-def make_run(path: Path, network: EFSNet) -> RunFolder:
+def make_run(path: Path, network: SegmentationNetwork) -> RunFolder:
     """The folder of a run that was trained to the end and evaluated."""
     folder = RunFolder(path)
     path.mkdir()
@@ -246,3 +248,83 @@ def test_a_killed_publisher_leaves_nothing_half(tmp_path: Path, repository: Path
 
     assert f"Published efsnet {len(left) + 1}, sha256:" in answer.stdout
     assert 3 == len(load(store.version("efsnet", str(len(left) + 1)), provider="cpu").replay)
+
+
+def make_cross_validation(path: Path) -> Path:
+    """Three finished folds with operating points of their own, and the figures of all."""
+    for fold, temperature in enumerate((1.0, 1.6, 1.2)):
+        path.mkdir(exist_ok=True)
+        folder = make_run(fold_of(path, fold).path, make_network())
+        point = OperatingPoint(temperature, tumour_threshold=0.3 + 0.1 * fold, minimum_area_fraction=0.001 * fold)
+        folder.operating_point_file.write_text(point.as_json(), encoding="utf-8")
+    (path / "metrics.json").write_text(json.dumps({**MEASURED, "folds": [0, 1, 2], "images": 333}), encoding="utf-8")
+    return path
+
+
+def test_a_run_on_all_images_takes_the_figures_of_its_recipe(tmp_path: Path) -> None:
+    """The folds' median operating point and their figures; the card says that they are not of these weights."""
+    folder = make_run(tmp_path / "run", make_network())
+    folder.operating_point_file.unlink()
+    folder.metrics_file.unlink()
+    validation = make_cross_validation(tmp_path / "cv")
+    version = publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet", figures_of=validation)
+    card = version.read("MODEL_CARD.md").decode()
+
+    assert 1.2 == version.manifest.temperature
+    assert 0.4 == pytest.approx(version.manifest.specification.post_processing.tumour_threshold)
+    assert 0.001 == version.manifest.specification.post_processing.minimum_area_fraction
+    assert (validation / "metrics.json").read_bytes() == version.read("metrics.json")
+    assert "none is left to measure it on" in card
+    assert "measured together on 333 images" in card
+    assert "it never saw" not in card
+
+
+def test_figures_of_another_recipe_are_refused(tmp_path: Path) -> None:
+    """They would be a claim about a network that nobody measured."""
+    folder = make_run(tmp_path / "run", make_network())
+    other = read_configuration("thesis").model_copy(update={"input": SIDE})
+    folder.configuration_file.write_text(other.model_dump_json(), encoding="utf-8")
+
+    with pytest.raises(RunUnusable, match="another recipe"):
+        publish(
+            folder.path,
+            ModelStore(tmp_path / "store"),
+            name="efsnet",
+            figures_of=make_cross_validation(tmp_path / "cv"),
+        )
+
+
+def test_a_version_says_which_images_it_learnt_from(tmp_path: Path) -> None:
+    """By their digests, set by set; so that nobody measures it on them unawares."""
+    folder = make_run(tmp_path / "run", make_network())
+    folder.learnt_from_file.write_text("part,dataset,file,group,sha256\n", encoding="utf-8")
+    sets = [
+        {"dataset": "BUSI", "images": 400, "sha256": DIGEST},
+        {"dataset": "BUS-BRA", "images": 33, "sha256": DIGEST},
+    ]
+    environment = {**json.loads(folder.environment_file.read_text(encoding="utf-8")), "learnt_from": sets}
+    folder.environment_file.write_text(json.dumps(environment), encoding="utf-8")
+    version = publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet")
+
+    assert folder.learnt_from_file.read_bytes() == version.read(LEARNT_FROM)
+    assert [("BUSI, training part", 400), ("BUS-BRA, training part", 33)] == [
+        (each.name, each.images) for each in version.manifest.training_data
+    ]
+
+
+def test_a_baseline_is_published_under_its_own_name(tmp_path: Path) -> None:
+    """The same service serves it: nothing in a version's contract is EFSNet's alone."""
+    torch.manual_seed(0)
+    folder = make_run(tmp_path / "run", build("fssnet"))
+    configuration = folder.configuration().model_copy(update={"network": "fssnet"})
+    folder.configuration_file.write_text(configuration.model_dump_json(), encoding="utf-8")
+    version = publish(folder.path, ModelStore(tmp_path / "store"), name="fssnet")
+
+    assert ("fssnet", "FSSNet", 190_671) == (
+        version.name,
+        version.manifest.network.name,
+        version.manifest.network.parameters,
+    )
+    assert 3 == len(load(version, provider="cpu").replay)
+    with pytest.raises(RunUnusable, match="FSSNet, the recipe trains EFSNet"):
+        network_from_version(version, "efsnet")

@@ -17,35 +17,14 @@ from training.configuration import Configuration
 from training.datasets.busi import read_busi
 from training.datasets.folds import split
 from training.errors import RunUnusable
-from training.run import RunFolder, describe, digest_of
+from training.provenance import describe, digest_of
+from training.run import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
 KINDS = (("normal", 4), ("benign", 12), ("malignant", 8))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, tiny_configuration: Configuration) -> Path:
-    """The tiny recipe as a user's TOML file."""
-    lines = []
-    for key, value in tiny_configuration.model_dump(exclude_none=True).items():
-        match value:
-            case dict():
-                inline = ", ".join(f"{name} = {json.dumps(part)}" for name, part in value.items() if part is not None)
-                lines.append(f"{key} = {{{inline}}}")
-            case tuple():
-                phases = ", ".join(
-                    "{" + ", ".join(f"{name} = {json.dumps(part)}" for name, part in phase.items()) + "}"
-                    for phase in value
-                )
-                lines.append(f"{key} = [{phases}]")
-            case _:
-                lines.append(f"{key} = {json.dumps(value)}")
-    path = tmp_path / "tiny.toml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
 
 
 def command(data: Path, out: Path, *options: str) -> list[str]:
@@ -132,7 +111,7 @@ def test_a_run_says_what_it_is_before_it_starts(
     records = read_busi(make_busi(KINDS))
     parts = split(records, 0)
     folder = RunFolder(tmp_path / "run")
-    describe(folder, tiny_configuration, parts, None)
+    describe(folder, tiny_configuration, parts)
 
     assert tiny_configuration == folder.configuration()
     assert parts == folder.split(records)
@@ -162,7 +141,7 @@ def test_an_unfinished_run_says_how_to_go_on(
 ) -> None:
     """Its weights are not there yet."""
     folder = RunFolder(tmp_path / "run")
-    describe(folder, tiny_configuration, split(read_busi(make_busi(KINDS)), 0), None)
+    describe(folder, tiny_configuration, split(read_busi(make_busi(KINDS)), 0))
 
     with pytest.raises(RunUnusable, match="--resume"):
         folder.network()

@@ -9,7 +9,7 @@ Each set is split for itself: what a fold leaves out of one set does not depend 
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,16 +75,24 @@ class Split:
         return cls(**{part: tuple(members) for part, members in parts.items()})
 
 
-def draw_folds(records: Iterable[Record], count: int, seed: int) -> dict[str, int]:
+def draw_folds(
+    records: Iterable[Record], count: int, seed: int, of: Callable[[Record], str] = lambda record: record.group
+) -> dict[str, int]:
     """Fold number (from 0) of each group of images that contradict themselves in nothing, stratified by class.
 
     The groups of each class are shuffled and dealt out in turn, each class going on where the last one
     stopped, so that neither classes nor folds differ by more than one group.
+
+    Args:
+        records: All images.
+        count: Number of folds.
+        seed: Of the shuffling.
+        of: What an image is grouped by.
     """
     groups: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if not record.contradictory:
-            groups[record.kind].add(record.group)
+            groups[record.kind].add(of(record))
     random = np.random.default_rng(seed)
     dealt = [group for kind in CLASS_NUMBERS for group in random.permutation(sorted(groups[kind])).tolist()]
     return {group: position % count for position, group in enumerate(dealt)}
@@ -144,7 +152,7 @@ def folds_of(records: Iterable[Record]) -> tuple[int, ...]:
 
 def one_a_scene(records: Iterable[Record]) -> tuple[Record, ...]:
     """The first record of each scene, the ones without burned-in marks or objections before the others."""
-    chosen: dict[str, Record] = {}
+    chosen: dict[tuple[str, str], Record] = {}
     for record in sorted(records, key=lambda record: len(record.remarks)):
-        chosen.setdefault(record.scene, record)
+        chosen.setdefault((record.dataset, record.scene), record)
     return tuple(sorted(chosen.values(), key=lambda record: record.name))

@@ -81,7 +81,9 @@ def export(network: SegmentationNetwork, specification: Specification, *, temper
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def parity(network: SegmentationNetwork, model: bytes, specification: Specification, *, temperature: float = 1.0) -> float:
+def parity(
+    network: SegmentationNetwork, model: bytes, specification: Specification, *, temperature: float = 1.0
+) -> float:
     """Share of pixels, on noise and on the reference images, that the graph answers otherwise than the network.
 
     Otherwise means: a probability differs from torch's by DIFFERENT or more, or is not a number. Rounding alone moves

@@ -20,6 +20,5 @@ def build(name: str, dropout: float = 0.0) -> SegmentationNetwork:
 
 
 def name_of(network: SegmentationNetwork) -> str:
-    """What it is called in a manifest: `EFSNet`, `FSSNet`, …"""
+    """What it is called in a manifest, as `EFSNet`."""
     return type(network).__name__
-

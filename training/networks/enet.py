@@ -125,7 +125,9 @@ def _convolution(
     channels_in: int, channels_out: int, kernel: int = 1, *, stride: int = 1, encoder: bool
 ) -> list[nn.Module]:
     return [
-        nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2 if stride == 1 else 0, bias=False),
+        nn.Conv2d(
+            channels_in, channels_out, kernel, stride=stride, padding=kernel // 2 if stride == 1 else 0, bias=False
+        ),
         nn.BatchNorm2d(channels_out),
         _activation(channels_out, encoder=encoder),
     ]

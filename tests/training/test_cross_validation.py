@@ -1,0 +1,62 @@
+"""Folds are trained side by side, each once, and one that was killed goes on."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from training.cross_validation import CrossValidation, finished, fold_numbers, fold_of
+from training.errors import RunUnusable
+
+MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
+
+
+def test_folds_are_written_with_commas() -> None:
+    """As many as are wanted, each once."""
+    assert (0, 3) == fold_numbers("0, 3")
+
+
+@pytest.mark.parametrize("text", ["", "5", "0,0", "a", "0;1", "-1"])
+def test_what_is_no_list_of_folds_is_refused(text: str) -> None:
+    """The message says what a fold is."""
+    with pytest.raises(RunUnusable, match="from 0 to 4"):
+        fold_numbers(text)
+
+
+def test_a_fold_that_fails_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    """The others are trained all the same; here none can be, since there is no such data set."""
+    validation = CrossValidation(tmp_path / "cv", (0, 2), (str(tmp_path / "nothing"), "--config", "default"))
+
+    with pytest.raises(RunUnusable, match=r"Fold 0 failed(.|\n)*no such folder(.|\n)*Fold 2 failed"):
+        validation.run()
+
+
+def test_finished_folds_are_those_that_are_measured(tmp_path: Path) -> None:
+    """A run that is begun counts for nothing; without any the user is told what to do."""
+    with pytest.raises(RunUnusable, match="cross-validate"):
+        finished(tmp_path)
+    for fold in (0, 3):
+        fold_of(tmp_path, fold).path.mkdir()
+    fold_of(tmp_path, 3).metrics_file.write_text("{}")
+
+    assert [fold_of(tmp_path, 3)] == finished(tmp_path)
+
+
+@pytest.mark.system
+def test_every_scene_is_tested_once(make_busi: MakeBusi, recipe: Path, tmp_path: Path) -> None:
+    """Two folds side by side, then the rest in a second call, which trains no finished fold anew."""
+    data = make_busi((("normal", 6), ("benign", 14), ("malignant", 10)))
+    arguments = (str(data), "--config", str(recipe), "--accelerator", "cpu", "--no-compile")
+    CrossValidation(tmp_path / "cv", (0, 1), arguments, side_by_side=2).run()
+    first = fold_of(tmp_path / "cv", 0).weights_file.stat().st_mtime_ns
+    CrossValidation(tmp_path / "cv", (0, 1, 2, 3, 4), arguments, side_by_side=2).run()
+
+    folders = finished(tmp_path / "cv")
+    tested = [
+        line for folder in folders for line in folder.split_file.read_text().splitlines() if line.startswith("test,")
+    ]
+    assert 5 == len(folders)
+    assert 30 == len(tested) == len(set(tested))
+    assert first == fold_of(tmp_path / "cv", 0).weights_file.stat().st_mtime_ns
+    assert not subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False).stdout
