@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from efsnet.errors import EFSNetError
@@ -54,12 +54,14 @@ def list_versions(
 ) -> None:
     """List all versions with their aliases."""
     models = ModelStore(store)
-    table = Table("Model", "Version", "Digest", "Created", "Aliases", "Lesion Dice")
+    # Where it is narrow, names break into lines and nothing is cut.
+    digest, named = Column("Digest", no_wrap=True), Column("Aliases", overflow="fold")
+    table = Table("Model", "Version", digest, "Created", named, "Lesion Dice")
     for name in models.names() if model is None else (model,):
         aliases = models.aliases(name)
         for number in models.numbers(name):
-            named = ", ".join(alias for alias, target in aliases.items() if target == number)
-            table.add_row(name, str(number), *_described(models, name, number, named))
+            own = ", ".join(alias for alias, target in aliases.items() if target == number)
+            table.add_row(name, str(number), *_described(models, name, number, own))
     Console().print(table)
 
 

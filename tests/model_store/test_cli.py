@@ -44,6 +44,17 @@ def test_versions_are_listed_with_their_aliases(run: Run, publish: Publish, vers
     assert any(second.digest.short in line for line in lines)
 
 
+def test_a_list_cuts_nothing(published_store: ModelStore, version: Version) -> None:
+    """Where there is no terminal to ask for its width, and in a narrow one."""
+    published_store.promote("efsnet", "a-candidate-of-a-long-name", 1, by="the tests", why="width")
+    environment = {"EFSNET_STORE": str(published_store.root), "COLUMNS": "80"}
+
+    listed = CliRunner().invoke(app, ["list"], env=environment).stdout
+
+    assert version.digest.short in listed
+    assert "…" not in listed
+
+
 def test_a_list_tells_damage_and_goes_on(run: Run, publish: Publish, version: Version) -> None:
     """The other versions are still listed."""
     second = publish()
@@ -133,7 +144,9 @@ def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_stor
         (("verify", "--all", "--model", "other"), "Error: The store has no model 'other'."),
         (("promote", "7", "--why", "x"), "Error: efsnet has no version 7."),
         (("promote", "1", "--why", "x", "--expect", "7"), "Error: production names 1, not 7."),
-        (("promote", "1", "--why", " "), "Error: This is no promotion: why: "),
+        (("promote", "1", "--why", " "), "Error: This is no promotion: why: a name or a reason is not empty."),
+        (("promote", "1", "--why", "a\x1b[2J"), "Error: This is no promotion: why: one line without control"),
+        (("promote", "1", "--why", "x", "--alias", "No Name"), "Error: This is no promotion: alias: a name begins"),
         (("rollback", "--why", "x"), "Error: production of efsnet has named no version before this one."),
         (("rollback", "--why", "x", "--alias", "[red]"), "Error: [red] of efsnet has named no version"),
     ],
@@ -145,6 +158,19 @@ def test_an_error_is_one_line(run: Run, arguments: tuple[str, ...], message: str
     assert 1 == failed.exit_code
     assert failed.stderr.startswith(message)
     assert 1 == failed.stderr.count("\n")
+
+
+@pytest.mark.parametrize("command", [("promote", "1"), ("rollback",)])
+def test_who_decides_is_asked_for_where_the_system_does_not_say(
+    published_store: ModelStore, command: tuple[str, ...]
+) -> None:
+    """As in a container or a cron job."""
+    environment = {"EFSNET_STORE": str(published_store.root), "USER": None}
+
+    failed = CliRunner().invoke(app, [*command, "--why", "x"], env=environment)
+
+    assert 2 == failed.exit_code
+    assert "--by" in failed.stderr
 
 
 def test_a_store_that_is_a_file_is_one_line_too(run: Run, tmp_path: Path) -> None:
