@@ -14,7 +14,7 @@ from model_store.seeding import seed
 from model_store.store import ModelStore
 from service import logs
 from service.app import create_app
-from service.errors import ServiceError, SettingsInvalid
+from service.errors import ServiceError, SettingsInvalid, SpacingInvalid
 from service.folders import Plan, segment_files
 from service.segmentation import parse_spacing
 from service.server import Server
@@ -59,7 +59,7 @@ def segment(
     """Segments files without a server: a mask and an overlay of each, and one table of areas."""
     try:
         settings = read_settings()
-        spacing = parse_spacing(pixel_spacing_mm) if pixel_spacing_mm else None
+        spacing = None if pixel_spacing_mm is None else parse_spacing(pixel_spacing_mm)
         plan = Plan.of(files, out, overwrite=overwrite)
         seed(settings.store)
         found = ModelStore(settings.store).version(settings.model, version)
@@ -67,6 +67,9 @@ def segment(
         outcomes = segment_files(plan, loaded, spacing=spacing, max_pixels=settings.max_pixels)
         steps = track(outcomes, str(found), total=len(plan.places), console=SCREEN)
         unreadable = [outcome for outcome in steps if outcome]
+    except SpacingInvalid as error:
+        _complain(f"--pixel-spacing-mm: {error}.")
+        raise typer.Exit(2) from error
     except (ServiceError, ModelStoreError, EFSNetError, OSError) as error:
         _complain(error)
         raise typer.Exit(2) from error
@@ -78,7 +81,7 @@ def segment(
 
 
 def _complain(what: object) -> None:
-    SCREEN.print(str(what), style="red", highlight=False, markup=False)
+    SCREEN.print(str(what), style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every knob of the service. Nothing else reads the environment."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,12 @@ ELSEWHERE = frozenset({"EFSNET_BIND", "EFSNET_DATA", "EFSNET_MEMORY"})
 """Variables that docker-compose.yml reads, and that may stand in the same environment."""
 
 
+def _path_of_a_url(text: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", text):
+        raise ValueError("a path begins with / and does not end with it, such as /efsnet")
+    return text
+
+
 class Settings(BaseSettings):
     """Read once, when the service starts, from variables named EFSNET_ and the knob in capitals.
 
@@ -33,7 +40,7 @@ class Settings(BaseSettings):
     """Address to listen on; the default is reachable from this machine only."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 takes a free one."""
-    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    root_path: Annotated[str, AfterValidator(_path_of_a_url)] = ""
     """Path under which a proxy publishes the service, such as `/efsnet`."""
     store: Annotated[Path, AfterValidator(Path.expanduser), Field(validate_default=True)] = Path(
         "~/.local/share/efsnet/store"
@@ -69,13 +76,17 @@ def read_settings(**given: Any) -> Settings:
     Raises:
         SettingsInvalid: with each setting that cannot be, and each variable that is none of ours but looks like it.
     """
-    known = {f"{Settings.model_config['env_prefix']}{name.upper()}" for name in Settings.model_fields}
-    strange = sorted(name for name in os.environ if name.startswith("EFSNET_") and name not in known | ELSEWHERE)
+    known = {f"EFSNET_{name.upper()}" for name in Settings.model_fields} | ELSEWHERE
+    # Small letters are taken too.
+    strange = sorted(name for name in os.environ if name.upper().startswith("EFSNET_") and name.upper() not in known)
     problems = [f"{name}: there is no such setting; docs/settings.md lists them." for name in strange]
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        problems += [f"EFSNET_{each['loc'][0]!s}".upper() + f": {each['msg']}." for each in error.errors()]
+        problems += [
+            f"EFSNET_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}."
+            for each in error.errors()
+        ]
     if problems:
         raise SettingsInvalid("\n".join(problems))
     return settings

@@ -160,7 +160,7 @@ def test_areas_in_mm2_are_given_with_a_pixel_spacing(published_store: ModelStore
     assert float(spaced["benign_area_mm2"]) == pytest.approx(int(spaced["benign_pixels"]) * 0.02)
 
 
-@pytest.mark.parametrize("spacing", ["0.1", "0,1"])
+@pytest.mark.parametrize("spacing", ["0.1", "0,1", ""])
 def test_a_spacing_that_cannot_be_stops_the_command(
     published_store: ModelStore, inputs: Path, tmp_path: Path, spacing: str
 ) -> None:
@@ -168,5 +168,5 @@ def test_a_spacing_that_cannot_be_stops_the_command(
     result = run(published_store, *inputs.rglob("*.png"), "--out", tmp_path / "out", "--pixel-spacing-mm", spacing)
 
     assert 2 == result.exit_code
-    assert "as in 0.1,0.1" in result.output
+    assert "--pixel-spacing-mm: give two distances" in result.stderr
     assert not (tmp_path / "out").exists()

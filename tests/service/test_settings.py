@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from service.__main__ import app
 from service.errors import SettingsInvalid
 from service.settings import ELSEWHERE, Settings, read_settings
 
@@ -69,13 +71,34 @@ def test_every_setting_that_cannot_be_is_told_in_a_line(monkeypatch: pytest.Monk
     """By its name and with what is allowed, and a name that is none of ours too: a slip must not go unnoticed."""
     monkeypatch.setenv("EFSNET_PORT", "abc")
     monkeypatch.setenv("EFSNET_MAX_PIXEL", "1000")
+    monkeypatch.setenv("efsnet_queue", "7")
 
     with pytest.raises(SettingsInvalid) as caught:
-        read_settings(workers=0)
+        read_settings(workers=0, root_path="efsnet/")
 
-    lines = str(caught.value).splitlines()
-    assert ["EFSNET_MAX_PIXEL:", "EFSNET_PORT:", "EFSNET_WORKERS:"] == [line.split()[0] for line in lines]
-    assert "valid integer" in lines[1]
+    lines = dict(line.split(": ", 1) for line in str(caught.value).splitlines())
+    assert ["EFSNET_MAX_PIXEL", "efsnet_queue", "EFSNET_PORT", "EFSNET_ROOT_PATH", "EFSNET_WORKERS"] == list(lines)
+    assert "valid integer" in lines["EFSNET_PORT"]
+    assert "a path begins with / and does not end with it, such as /efsnet." == lines["EFSNET_ROOT_PATH"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "complaint"),
+    [
+        (["serve"], {"EFSNET_PORT": "abc"}, "EFSNET_PORT: Input should be a valid integer"),
+        (["serve", "--port", "99999"], {}, "EFSNET_PORT: Input should be less than or equal to 65535"),
+        (["segment", "x.png", "--out", "out"], {"EFSNET_MAX_PIXELS": "x"}, "EFSNET_MAX_PIXELS: Input should be"),
+    ],
+)
+def test_settings_that_cannot_be_end_a_command_in_one_line(
+    arguments: list[str], environment: dict[str, str], complaint: str
+) -> None:
+    """Exit code 2, the setting's name, what is allowed; no traceback, no address of a library's documentation."""
+    ended = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
+
+    assert 2 == ended.exit_code
+    assert ended.stderr.startswith(complaint)
+    assert 1 == ended.stderr.count("\n")
 
 
 def test_variables_of_compose_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
