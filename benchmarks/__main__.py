@@ -25,5 +25,17 @@ def requests(
     typer.echo(measure(Plan(rounds=rounds, repeats=repeats, store=store)))
 
 
+@app.command()
+def networks(
+    side: Annotated[int, typer.Option(min=32, help="Rows and columns.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all networks take turns.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Predictions of each in a round.")] = 10,
+) -> None:
+    """Parameters, operations and CPU time of EFSNet and of the networks it is compared with."""
+    from benchmarks import networks  # noqa: PLC0415 (needs torch, which the benchmark of requests does not)
+
+    typer.echo(networks.measure(side, rounds, repeats))
+
+
 if __name__ == "__main__":
     app()

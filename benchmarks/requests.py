@@ -78,7 +78,7 @@ def measure(plan: Plan) -> str:
         fastapi, uvicorn = installed("fastapi"), installed("uvicorn")
         after = os.getloadavg()[0]
         lines = [
-            f"{_processor()}, {os.cpu_count()} cores, load average {load_before:.1f} before and {after:.1f} after.",
+            f"{processor()}, {os.cpu_count()} cores, load average {load_before:.1f} before and {after:.1f} after.",
             f"Python {platform.python_version()}, FastAPI {fastapi}, uvicorn {uvicorn}, {engine.name}",
             f"({engine.provider}, {engine.precision}), {version}, {grid.rows}x{grid.columns}.",
             f"{COLUMNS}x{ROWS} grey PNG of {len(png) // 1000} kB, {plan.rounds} rounds of {plan.repeats}.",
@@ -169,7 +169,7 @@ def _memory_mb(process: subprocess.Popen[str]) -> tuple[int, int]:
     return int(sizes["VmRSS"][1]) // 1024, int(sizes["VmHWM"][1]) // 1024
 
 
-def _processor() -> str:
+def processor() -> str:
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
