@@ -17,8 +17,7 @@ from tests.end_to_end.processes import serve
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-# Long enough for batch normalisation to know the images: a network of a few steps has probabilities so unsettled that
-# publishing can find the exported graph too far from it.
+# Long enough for batch normalisation to know the images.
 RECIPE = """
 name = "tiny"
 seed = 0
@@ -81,6 +80,28 @@ def test_what_was_trained_answers(address: str, store: Path, busi: Path, tmp_pat
     assert "1" == answer.headers["X-Model-Version"]
     with Pillow.open(io.BytesIO(answer.content)) as served, Pillow.open(written) as saved:
         assert np.array_equal(np.asarray(served), np.asarray(saved))
+
+
+def test_a_baseline_is_trained_published_and_served_beside_it(
+    store: Path, address: str, busi: Path, tmp_path: Path
+) -> None:
+    """`model=fssnet`: another network under another name, from the same harness, in the same running service."""
+    recipe, finished = tmp_path / "fssnet.toml", tmp_path / "run"
+    recipe.write_text(RECIPE.replace('name = "tiny"', 'name = "tiny-fssnet"\nnetwork = "fssnet"'))
+    run("training", "train", busi, "--config", recipe, "--out", finished, "--accelerator", "cpu", "--no-compile")
+    run("training", "publish", finished, "--store", store, "--model", "fssnet")
+    decision = ("--why", "To compare.", "--by", "the tests")
+    run("model_store", "promote", "1", "--model", "fssnet", *decision, "--store", store)
+    image = (busi / "benign" / "benign (51).png").read_bytes()
+    answers = [
+        httpx2.post(f"{address}/v1/segment", params={"format": "png", **model}, files={"image": image})
+        for model in ({"model": "fssnet"}, {})
+    ]
+
+    assert [("fssnet", "1"), ("efsnet", "1")] == [
+        (answer.headers["X-Model-Name"], answer.headers["X-Model-Version"])
+        for answer in map(httpx2.Response.raise_for_status, answers)
+    ]
 
 
 def test_training_goes_on_from_a_published_version(store: Path, busi: Path, tmp_path: Path) -> None:
