@@ -1,9 +1,11 @@
 """What files at the top of the project say of each other."""
 
 import json
+import os
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -54,11 +56,30 @@ def test_dashboard_is_json_that_names_its_data_source(repository: Path) -> None:
 def test_every_link_between_documents_leads_somewhere(repository: Path) -> None:
     """Relative links and pictures of all documents exist."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=repository, check=True, capture_output=True, text=True)
-    broken = [
-        f"{document}: {target}"
-        for document in map(Path, listed.stdout.splitlines())
-        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", (repository / document).read_text())
-        if not (repository / document.parent / target).exists()
-    ]
+    documents = list(map(Path, listed.stdout.splitlines()))
 
-    assert [] == broken
+    assert documents
+    assert [] == broken_links(repository, documents)
+
+
+def test_every_link_of_a_bundle_leads_somewhere(repository: Path, tmp_path: Path) -> None:
+    """A site without internet gets the documents that its README names."""
+    copied = re.findall(
+        r"^cp (?:-r )?(.+) \"\$folder/\"$", (repository / "scripts" / "bundle").read_text(), re.MULTILINE
+    )
+    for name in " ".join(copied).split():
+        (tmp_path / name).symlink_to(repository / name)
+    documents = [path.relative_to(tmp_path) for path in (*tmp_path.glob("*.md"), *(tmp_path / "docs").rglob("*.md"))]
+
+    assert Path("README.md") in documents
+    assert [] == broken_links(tmp_path, documents)
+
+
+def broken_links(root: Path, documents: Iterable[Path]) -> list[str]:
+    """Relative links and pictures of these documents below a folder that lead nowhere in it."""
+    return [
+        f"{document}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", (root / document).read_text())
+        if not Path(os.path.normpath(root / document.parent / target)).exists()
+    ]
