@@ -8,8 +8,8 @@ _LIBC = ctypes.CDLL(None)
 def give_freed_back() -> None:
     """Has glibc give back to the system what is freed; other C libraries are left alone.
 
-    By itself glibc keeps blocks of up to 32 MB in every thread: 16 workers kept 1.4 GB of images that were long
-    answered. It takes milliseconds, and is worth it after a large image alone.
+    By itself glibc keeps blocks of up to 32 MB in every thread: 16 workers kept hundreds of MB of images that were
+    long answered. It takes milliseconds, and is worth it after a large image alone.
     """
     trim = getattr(_LIBC, "malloc_trim", None)
     if trim is not None:

@@ -223,6 +223,7 @@ class VersionSummary(Schema):
     digest: str
     created_at: datetime
     aliases: tuple[str, ...]
+    """Those that name it in the store now; which version `production` was at the start, and serves, tells `/readyz`."""
     loaded: bool
     """Whether it is in memory; others are loaded when a request names them."""
 
