@@ -87,8 +87,8 @@ def uncertainty(sample: Sample) -> Iterator[NamedFigure]:
         yield tumour.figure(
             Said(
                 f"{name}_dice_of_surest",
-                f"{label}, Dice of the surest {COVERAGE:.0%}".replace("%", " %"),
-                f"mean lesion Dice of the surest {COVERAGE:.0%} of the tumour images",
+                f"{label}, Dice of the surest {100 * COVERAGE:g} %",
+                f"mean lesion Dice of the surest {100 * COVERAGE:g} % of the tumour images",
             ),
             mean_of_surest(COVERAGE, doubt, dice),
         )

@@ -141,7 +141,7 @@ def alarms(sample: Sample) -> Iterator[NamedFigure]:
         Said(
             "false_alarms_large",
             "False alarms of some size",
-            f"share of normal images with a connected lesion of at least {ALARM_SHARE:.1%} of the image",
+            f"share of normal images with a connected lesion of at least {100 * ALARM_SHARE:g} % of the image",
         ),
         largest >= ALARM_SHARE,
     )
@@ -194,8 +194,8 @@ def type_of_lesion(sample: Sample) -> Iterator[NamedFigure]:
     yield tumour.figure(
         Said(
             "malignant_sensitivity",
-            f"Malignant found at {SPECIFICITY:.0%} specificity".replace("%", " %"),
-            f"share of malignant images above the limit that {SPECIFICITY:.0%} of benign ones do not exceed, of {said}",
+            f"Malignant found at {100 * SPECIFICITY:g} % specificity",
+            f"share of malignant images above what {100 * SPECIFICITY:g} % of benign ones do not exceed, of {said}",
             "share",
         ),
         sensitivity_at(SPECIFICITY, scores, malignant),

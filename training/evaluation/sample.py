@@ -42,15 +42,19 @@ class Figure:
 
     def shown(self) -> str:
         """The value as people read it, without its unit but for per cent."""
-        return self._as_read(self.value)
+        return self._rounded(self.value) + self._per_cent
 
     def interval(self) -> str:
         """The interval as people read it."""
-        return f"{self._as_read(self.low)} to {self._as_read(self.high)}"
+        return f"{self._rounded(self.low)} to {self._rounded(self.high)}{self._per_cent}"
 
-    def _as_read(self, number: float) -> str:
+    @property
+    def _per_cent(self) -> str:
+        return " %" if self.unit == "share" else ""
+
+    def _rounded(self, number: float) -> str:
         if self.unit == "share":
-            return f"{100 * number:.1f} %"
+            return f"{100 * number:.1f}"
         return f"{number:.1f}" if self.unit in {"px", "mm"} else f"{number:.{2 if self.unit else 3}f}"
 
 

@@ -1,6 +1,5 @@
 """Thresholds and temperature come from the validation part, and are the right ones."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,33 +7,24 @@ import pytest
 from numpy.typing import NDArray
 
 from efsnet.maps import LabelMap, ProbabilityMap
-from training.datasets.records import Record
+from efsnet.postprocessing import to_label_map
 from training.errors import RunUnusable
-from training.evaluation import (
+from training.evaluation.operating_point import (
     OperatingPoint,
-    Predicted,
-    calibrated,
     choose,
-    evaluate,
     fit_temperature,
     read_operating_point,
+    sampled,
+    tempered,
 )
 from training.run import RunFolder
 
 SIDE = 64
 
 
-def predicted(tumours: Sequence[NDArray[np.float64]], references: Sequence[NDArray[np.uint8]]) -> Predicted:
-    """Tumour probabilities, all of it benign, beside references."""
-    kinds = ["benign" if reference.any() else "normal" for reference in references]
-    return Predicted(
-        tuple(Record(str(n), Path(), (), kind, scene=str(n)) for n, kind in enumerate(kinds)),
-        tuple(
-            ProbabilityMap(np.stack([1 - tumour, tumour, np.zeros_like(tumour)]).astype(np.float32))
-            for tumour in tumours
-        ),
-        tuple(LabelMap(reference) for reference in references),
-    )
+def tumour_map(tumour: NDArray[np.float64]) -> ProbabilityMap:
+    """Tumour probabilities, all of it benign."""
+    return ProbabilityMap(np.stack([1 - tumour, tumour, np.zeros_like(tumour)]).astype(np.float32))
 
 
 def square(rows: slice, value: float, background: float) -> NDArray[np.float64]:
@@ -44,8 +34,8 @@ def square(rows: slice, value: float, background: float) -> NDArray[np.float64]:
     return array
 
 
-LESION = (square(slice(20, 40), 1, 0)).astype(np.uint8)
-NOTHING = np.zeros((SIDE, SIDE), dtype=np.uint8)
+LESION = LabelMap(square(slice(20, 40), 1, 0).astype(np.uint8))
+NOTHING = LabelMap(np.zeros((SIDE, SIDE), dtype=np.uint8))
 
 
 def test_the_temperature_of_an_overconfident_network_is_found() -> None:
@@ -55,39 +45,51 @@ def test_the_temperature_of_an_overconfident_network_is_found() -> None:
     truth = (random.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
     over = 1 / (1 + np.exp(-2 * logits))
 
-    assert fit_temperature(predicted([over], [truth])) == pytest.approx(2, abs=0.1)
+    assert fit_temperature([sampled(tumour_map(over), LabelMap(truth))]) == pytest.approx(2, abs=0.1)
 
 
 def test_tempering_divides_logits() -> None:
     """A probability of 0.9 at temperature 2 is that of half its logit."""
-    at_two = calibrated(predicted([np.full((SIDE, SIDE), 0.9)], [LESION]), 2.0).probability_maps[0]
+    at_two = tempered(tumour_map(np.full((SIDE, SIDE), 0.9)), 2.0)
 
     assert at_two.tumour.mean() == pytest.approx(1 / (1 + np.exp(-0.5 * np.log(9))), abs=1e-5)
     assert at_two.array.sum(axis=0) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_low_threshold_is_chosen_where_lesions_are_faint() -> None:
-    """A network that never says more than 0.3 is not asked for 0.5."""
-    faint = square(slice(20, 40), 0.33, 0.02)
-    point = choose(predicted([faint, np.full((SIDE, SIDE), 0.02)], [LESION, NOTHING]))
+def test_tempering_back_gives_what_was_there() -> None:
+    """A published graph holds its temperature; what it said before is the inverse."""
+    before = tumour_map(np.random.default_rng(0).uniform(0.01, 0.99, (SIDE, SIDE)))
 
-    assert (
-        1.0 == evaluate(calibrated(predicted([faint], [LESION]), point.temperature), point.rules())["lesion_dice"].value
-    )
+    assert tempered(tempered(before, 1.8), 1 / 1.8).array == pytest.approx(before.array, abs=1e-5)
+
+
+def test_a_low_threshold_is_chosen_where_lesions_are_faint() -> None:
+    """A network that never says more than 0.33 is not asked for 0.5."""
+    faint = tumour_map(square(slice(20, 40), 0.33, 0.02))
+    point = choose([(faint, LESION), (tumour_map(np.full((SIDE, SIDE), 0.02)), NOTHING)])
+
+    assert np.array_equal(LESION.array, to_label_map(tempered(faint, point.temperature), point.rules()).array)
 
 
 def test_a_minimum_area_is_chosen_that_drops_false_alarms() -> None:
     """Specks on normal images go, lesions stay."""
     speck = np.full((SIDE, SIDE), 0.01)
     speck[:4, :4] = 0.99
-    lesion = square(slice(20, 40), 0.99, 0.01)
-    validation = predicted([lesion, speck, speck], [LESION, NOTHING, NOTHING])
-    point = choose(validation)
-    figures = evaluate(calibrated(validation, point.temperature), point.rules())
+    lesion = tumour_map(square(slice(20, 40), 0.99, 0.01))
+    point = choose([(lesion, LESION), (tumour_map(speck), NOTHING), (tumour_map(speck), NOTHING)])
 
     assert point.minimum_area_fraction > 16 / SIDE**2
-    assert 0 == figures["false_alarms"].value
-    assert 1 == figures["lesion_dice"].value
+    assert not to_label_map(tempered(tumour_map(speck), point.temperature), point.rules()).array.any()
+    assert np.array_equal(LESION.array, to_label_map(tempered(lesion, point.temperature), point.rules()).array)
+
+
+def test_of_equally_good_candidates_the_lowest_is_chosen() -> None:
+    """A certain network leaves the choice open: it is the same each time."""
+    certain = tumour_map(square(slice(20, 40), 1.0, 0.0))
+
+    point = choose([(certain, LESION)])
+
+    assert (0.2, 0.0) == (point.tumour_threshold, point.minimum_area_fraction)
 
 
 def test_an_operating_point_reads_back_as_it_was_written(tmp_path: Path) -> None:
