@@ -141,6 +141,13 @@ def test_prometheus_takes_every_alert(stack: Stack) -> None:
     assert {"ok"} == {rule["health"] for rule in rules}
 
 
+def test_alerts_are_raised_when_they_should_be(stack: Stack) -> None:
+    """The cases of alerts.test.yml, as Prometheus' own tool tries them."""
+    tried = stack.compose("exec", "-T", "prometheus", "promtool", "test", "rules", "/etc/prometheus/alerts.test.yml")
+
+    assert "SUCCESS" in tried.stdout + tried.stderr
+
+
 def test_image_is_small(stack: Stack) -> None:
     """The service's image stays below 700 MB."""
     name = stack.container()["Image"]
