@@ -5,6 +5,7 @@ from typing import Any
 
 from model_store.manifest import Draft
 from training.configuration import Configuration
+from training.evaluation.figures import HEADLINE
 
 _LIMITS = """\
 - BUSI is of one hospital and two machines (Baheya Hospital, Cairo; LOGIQ E9 and LOGIQ E9 Agile), of women of 25 to 75
@@ -54,6 +55,7 @@ def model_card(
         f"| {name} | {facts['value']:.3f} | {facts['low']:.3f} to {facts['high']:.3f} | {facts['count']} "
         f"| {facts['definition'].replace('|', chr(92) + '|')} |"
         for name, facts in measured["figures"].items()
+        if name in HEADLINE
     )
     return f"""\
 # {network.name}, recipe `{configuration.name}`
@@ -81,6 +83,8 @@ P is the predicted lesion, R the expert's. Intervals are 95 %.
 | figure | value | interval | images | what it is |
 |---|---:|---:|---:|---|
 {rows}
+
+`metrics.json` beside this card has all figures.
 
 ## What to keep in mind
 

@@ -26,6 +26,7 @@ from training.cross_validation import finished
 from training.datasets.busi import curation
 from training.datasets.folds import BUSI
 from training.errors import ParityLost, RunUnusable
+from training.evaluation.figures import HEADLINE
 from training.evaluation.operating_point import OperatingPoint, read_operating_point
 from training.export.onnx_export import export, parity
 from training.model_card import model_card
@@ -92,6 +93,7 @@ def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None 
         metrics={
             figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
             for figure, facts in evidence.measured["figures"].items()
+            if figure in HEADLINE
         },
         training_data=_training_data(learnt_from, environment),
         code_commit=environment["code_commit"],

@@ -31,6 +31,9 @@ def test_inspect_prints_and_draws(busi: Path, tmp_path: Path) -> None:
     [
         (("inspect", "nowhere"), "no such folder"),
         (("evaluate", "nowhere", "tests/data"), "no training run"),
+        (("evaluate", "nowhere", "tests/data", "--store", "nowhere"), "--out"),
+        (("compare", "nowhere", "nowhere"), "holds no evaluation"),
+        (("ladder", "nowhere"), "holds no evaluation"),
         (("publish", "nowhere", "--store", "nowhere"), "no training run"),
         (("train", "tests/data", "--out", "nowhere", "--config", "defalt"), "No configuration"),
         (("train", "tests/data", "--out", "nowhere", "--from", "3"), "--store"),

@@ -20,7 +20,7 @@ from training.evaluation.operating_point import OperatingPoint, choose, read_ope
 from training.evaluation.pooling import evaluation_of
 from training.evaluation.report import Context, write_report
 from training.evaluation.sample import Figure
-from training.evaluation.unseen import split_of, testable, unseen_by
+from training.evaluation.unseen import split_of, to_be_tested, unseen_by
 from training.export.onnx_export import export
 from training.run import RunFolder
 from training.specification import specification
@@ -67,7 +67,7 @@ def evaluate_elsewhere(folder: RunFolder, records: Sequence[Record], part: Part,
     """
     point = read_operating_point(folder)
     split, others, _ = split_of(folder, records)
-    measured = (*getattr(split, part), *testable(others))
+    measured = (*getattr(split, part), *to_be_tested(others))
     if not measured:
         raise NothingToTest(f"None of these images is in the {part} part of {folder.path}.")
     cases = measure_all(_subject(folder, _predictor(folder), point, measured), measured, EvaluationFolder(out))

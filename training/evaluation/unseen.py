@@ -41,7 +41,7 @@ def split_of(folder: RunFolder, records: Sequence[Record]) -> tuple[Split, tuple
     return Split.from_csv("".join([lines[0], *kept]), of_split), others, tuple(sorted(set(names) - at_hand))
 
 
-def testable(records: Iterable[Record]) -> tuple[Record, ...]:
+def to_be_tested(records: Iterable[Record]) -> tuple[Record, ...]:
     """Of each set one image a scene, and none that is contradictory: as the folds are tested."""
     of_set: dict[str, list[Record]] = {}
     for record in records:
@@ -58,7 +58,7 @@ def unseen_by(version: Version, records: Sequence[Record]) -> tuple[tuple[Record
     Raises:
         IntegrityError: the version is damaged.
     """
-    chosen = testable(records)
+    chosen = to_be_tested(records)
     if LEARNT_FROM not in version.manifest.files:
         return chosen, (f"{version} does not say which images it learnt from: {_TOO_GOOD}",)
     table = list(csv.DictReader(io.StringIO(version.read(LEARNT_FROM).decode())))

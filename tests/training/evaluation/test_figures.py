@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,12 +32,13 @@ EMPTY = ()
 def of(label_map: MakeMap, case: MakeCase) -> Of:
     """Figures of (prediction, reference) pairs of rectangles, and of whatever else is said of each case."""
 
-    def make(*pairs: tuple[object, ...]) -> Mapping[str, Figure]:
-        cases = [
-            case(label_map(*predicted), label_map(*reference), **(others[0] if others else {}))  # type: ignore[misc, dict-item]
-            for predicted, reference, *others in pairs
-        ]
-        return figures(cases)
+    def make(*pairs: Any) -> Mapping[str, Figure]:
+        return figures(
+            [
+                case(label_map(*predicted), label_map(*reference), **(others[0] if others else {}))
+                for predicted, reference, *others in pairs
+            ]
+        )
 
     return make
 

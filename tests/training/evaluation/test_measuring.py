@@ -93,13 +93,15 @@ def test_distances_of_outlines_are_those_of_the_definition(
     assert (hd95, assd) == boundary_distances(found, lesion)
 
 
-def test_distances_take_the_worse_direction() -> None:
-    """A second lesion far off is seen from its own side alone: 36 of its outline points, at the 95th percentile."""
+def test_distances_take_the_worse_direction_and_both_on_average() -> None:
+    """A second lesion is far from the first one's outline; seen from the first, nothing is missing."""
+    square = [(row, column) for row in range(2, 6) for column in range(2, 6) if {row, column} & {2, 5}]
+    far = [float(np.hypot(12 - row, 12 - column)) for row, column in square]
+    none = [0.0] * 20  # the outline of a square of 6 x 6
     hd95, assd = boundary_distances(TWO, ONE_OF_TWO)
 
-    assert hd95 == pytest.approx(np.hypot(10, 10), abs=1.5)
-    assert assd is not None
-    assert 0 < assd < hd95
+    assert hd95 == pytest.approx(np.percentile([*far, *none], 95))
+    assert assd == pytest.approx(np.mean([*far, *none, *none]))
 
 
 def test_pixels_are_counted_by_reference_and_prediction() -> None:
@@ -115,7 +117,7 @@ def test_dice_of_a_case_is_monais(found: NDArray[np.bool_]) -> None:
     """Worked out from the counts, which are all that a case keeps."""
     counts = confusion_counts(LabelMap(found.astype(np.uint8)), LabelMap(LESION.astype(np.uint8)))
     case = replace(of_counts(counts), kind="benign")
-    expected = compute_dice(*(torch.from_numpy(each)[None, None] for each in (found, LESION)))
+    expected = compute_dice(torch.from_numpy(found)[None, None], torch.from_numpy(LESION)[None, None])
 
     assert case.dice == pytest.approx(expected.item())
     assert case.iou == pytest.approx(case.dice / (2 - case.dice))
