@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -106,4 +107,10 @@ def _by_dataset(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]]]
 
 
 def _sha256(path: Path) -> str:
+    return _sha256_at(path, path.stat().st_mtime_ns)
+
+
+@cache  # a file may hold many images
+def _sha256_at(path: Path, mtime_ns: int) -> str:
+    del mtime_ns  # a file that was changed is read again
     return hashlib.sha256(path.read_bytes()).hexdigest()

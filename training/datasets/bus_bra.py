@@ -5,17 +5,15 @@ Published layout: `Images/bus_0001-l.png`, `Masks/mask_0001-l.png` and `bus_data
 Device. The views of a case, its sides `-l` and `-r` or the only one `-s`, are scenes of one patient.
 """
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path
 
-from training.datasets.checks import pixel_problems
-from training.datasets.records import CLASS_NUMBERS, Record
+from training.datasets.checks import problems_of, unnamed
+from training.datasets.records import Record
+from training.datasets.tables import Row, read_table
 from training.errors import DatasetInvalid
 
 NAME = "BUS-BRA"
 TABLE = "bus_data.csv"
-COLUMNS = {"ID", "Case", "Pathology", "Device"}
 
 
 def is_bus_bra(folder: Path) -> bool:
@@ -29,45 +27,23 @@ def read_bus_bra(folder: Path) -> tuple[Record, ...]:
     Raises:
         DatasetInvalid: with every problem found, not only the first.
     """
-    try:
-        with (folder / TABLE).open(newline="", encoding="utf-8-sig") as table:
-            rows = list(csv.DictReader(table))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetInvalid(folder, [f"{folder / TABLE} cannot be read: {error}"]) from error
-    problems = [] if rows and rows[0].keys() >= COLUMNS else [f"{folder / TABLE}: no rows with {sorted(COLUMNS)}."]
-    records = [] if problems else [_record(folder, row) for row in rows]
-    problems += _of_the_table(folder, records)
-    for record in records:
-        missing = [path for path in record.files if not path.is_file()]
-        problems += [f"{path}: listed in {TABLE}, and not here." for path in missing]
-        problems += [] if missing or record.kind not in CLASS_NUMBERS else pixel_problems(record)
+    rows = read_table(folder / TABLE, ("ID", "Case", "Pathology", "Device"))
+    records = tuple(_record(folder, row) for row in rows)
+    problems = [*problems_of(records), *unnamed(folder / "Images", (record.image for record in records))]
     if problems:
-        raise DatasetInvalid(folder, sorted(problems))
-    return tuple(records)
+        raise DatasetInvalid(folder, problems)
+    return records
 
 
-def _record(folder: Path, row: dict[str, str]) -> Record:
-    identity = row["ID"]
+def _record(folder: Path, row: Row) -> Record:
+    identity = row["id"]
     return Record(
         name=f"{identity}.png",
         image=folder / "Images" / f"{identity}.png",
         masks=(folder / "Masks" / f"mask_{identity.removeprefix('bus_')}.png",),
-        kind=row["Pathology"],
+        kind=row["pathology"],
         scene=identity,
         dataset=NAME,
-        patient=row["Case"],
-        device=row["Device"],
+        patient=row["case"],
+        device=row["device"],
     )
-
-
-def _of_the_table(folder: Path, records: list[Record]) -> Iterator[str]:
-    seen: set[str] = set()
-    for record in records:
-        if record.name in seen:
-            yield f"{folder / TABLE}: {record.scene} is listed twice."
-        seen.add(record.name)
-        if record.kind not in {"benign", "malignant"}:
-            yield f"{folder / TABLE}: {record.scene} is {record.kind!r}, not benign or malignant."
-    for path in sorted((folder / "Images").glob("*")):
-        if records and path.name not in seen:
-            yield f"{path}: not listed in {TABLE}."

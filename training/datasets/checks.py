@@ -1,10 +1,32 @@
 """What may be wrong with the files of a record, whatever the set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from efsnet.errors import ImageError
 from efsnet.image import decode_image
-from training.datasets.records import MASK_LEVEL, Record
+from training.datasets.records import CLASS_NUMBERS, MASK_LEVEL, Record
+
+
+def problems_of(records: Iterable[Record]) -> Iterator[str]:
+    """Of records that a table or a listing names: files that are not there, names given twice, and `pixel_problems`."""
+    seen: set[str] = set()
+    for record in records:
+        if record.name in seen:
+            yield f"{record.image}: named twice."
+        seen.add(record.name)
+        missing = [path for path in record.files if not path.is_file()]
+        yield from (f"{path}: it is named, and not here." for path in missing)
+        if record.kind not in CLASS_NUMBERS:
+            yield f"{record.image}: {record.kind!r} is not one of {', '.join(CLASS_NUMBERS)}."
+        elif not missing:
+            yield from pixel_problems(record)
+
+
+def unnamed(folder: Path, named: Iterable[Path]) -> Iterator[str]:
+    """Files of a folder that nothing names."""
+    for path in sorted(set(folder.iterdir() if folder.is_dir() else ()) - set(named)):
+        yield f"{path}: nothing names it."
 
 
 def pixel_problems(record: Record) -> Iterator[str]:

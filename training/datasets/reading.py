@@ -3,13 +3,26 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from training.datasets.breast import is_breast, read_breast
 from training.datasets.bus_bra import is_bus_bra, read_bus_bra
+from training.datasets.bus_uclm import is_bus_uclm, read_bus_uclm
 from training.datasets.busi import read_busi
+from training.datasets.oasbud import is_oasbud, read_oasbud
+from training.datasets.own_folder import is_own_folder, read_own_folder
 from training.datasets.records import Record
+from training.datasets.udiat import is_udiat, read_udiat
 from training.errors import DatasetInvalid
 
-READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], tuple[Record, ...]]], ...] = ((is_bus_bra, read_bus_bra),)
-"""Of each layout: whether a folder has it, and its reader. What has none of them is read as BUSI."""
+READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], tuple[Record, ...]]], ...] = (
+    (is_bus_bra, read_bus_bra),
+    (is_oasbud, read_oasbud),
+    (is_udiat, read_udiat),
+    (is_own_folder, read_own_folder),
+    (is_bus_uclm, read_bus_uclm),
+    (is_breast, read_breast),
+)
+"""Of each layout: whether a folder has it, and its reader, in the order in which they are asked. What has none of them
+is read as BUSI, whose reader says what is missing."""
 
 
 def read(folders: Sequence[Path]) -> tuple[Record, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from efsnet.image import Image, decode_image
+from efsnet.image import Image, PixelSpacing, decode_image
 
 CLASS_NUMBERS = {"normal": 0, "benign": 1, "malignant": 2}
 """What the pixels of a mask become; a normal image has none."""
@@ -28,6 +28,7 @@ class Record:
         dataset: The published name of the set.
         patient: Unique within the data set, where the set names patients.
         device: The machine that made the image, where the set names it.
+        spacing: Of the image's pixels, where the set gives it.
         contradictory: Its scene holds images of different kinds, so that its own kind is in doubt.
         remarks: What curators noted: `axilla`, `needle`, `measurement`, `text`, …
     """
@@ -40,6 +41,7 @@ class Record:
     dataset: str = "BUSI"
     patient: str | None = None
     device: str | None = None
+    spacing: PixelSpacing | None = None
     contradictory: bool = False
     remarks: tuple[str, ...] = ()
 
@@ -60,7 +62,7 @@ class Record:
 
     def read_image(self) -> Image:
         """The decoded image."""
-        return decode_image(self.image.read_bytes())
+        return decode_image(self.image.read_bytes(), spacing=self.spacing)
 
     def read_reference(self) -> NDArray[np.uint8]:
         """The expert's label map: (rows, columns) uint8 of class numbers, on the image's grid."""

@@ -113,7 +113,7 @@ def test_max_unpooling_puts_values_where_the_maxima_were() -> None:
     pooled = torch.rand(1, 64, 8, 8)
     features = torch.rand(1, 128, 4, 4)
     highest, indices = nn.functional.max_pool2d(pooled, 2, return_indices=True)
-    expected = nn.functional.max_unpool2d(network.up1.shortcut(features), indices, [2])
+    expected = nn.functional.max_unpool2d(network.up1.shortcut(features), indices, (2, 2))
     found = network.up1.activation(expected + network.up1.residual(features))
 
     assert (1, 64, 4, 4) == highest.shape

@@ -1,0 +1,125 @@
+"""A hospital's own folder is taken as it is described, and every slip in it is told at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from efsnet.maps import LabelMap
+from efsnet.rendering import palette_png
+from tests.training.datasets.conftest import COLUMNS, ROWS, write_image, write_mask
+from training.datasets.own_folder import read_own_folder
+from training.datasets.reading import read
+from training.errors import DatasetInvalid
+from training.specification import CLASSES
+
+TABLE = "file,class,patient\na.png,benign,p1\nb.jpg,malignant,p1\nc.png,normal,p2\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A benign, a malignant and a normal image of two patients."""
+    folder = tmp_path / "St. Mary"
+    for name in ("a.png", "b.jpg", "c.png"):
+        write_image(folder / "images" / name)
+    write_mask(folder / "masks" / "a.png")
+    write_mask(folder / "masks" / "b.png", value=2)
+    (folder / "list.csv").write_text(TABLE, encoding="utf-8")
+    return folder
+
+
+def test_images_are_read_as_the_table_says(folder: Path) -> None:
+    """The set has the folder's name; a normal image needs no mask; images of a patient go together."""
+    benign, malignant, normal = read([folder])
+
+    assert ("St. Mary", "St. Mary/p1", "St. Mary/p1", "St. Mary/p2") == (
+        benign.dataset,
+        *(record.group for record in (benign, malignant, normal)),
+    )
+    assert 600 == (benign.read_reference() == 1).sum()
+    assert 600 == (malignant.read_reference() == 2).sum()
+    assert (ROWS, COLUMNS) == normal.read_reference().shape
+    assert not normal.read_reference().any()
+
+
+def test_a_mask_of_the_service_goes_back_in_as_it_is(folder: Path) -> None:
+    """A palette PNG whose values are the classes, corrected in any program or not, two kinds of lesion and all."""
+    label_map = np.zeros((ROWS, COLUMNS), np.uint8)
+    label_map[5:15, 5:15], label_map[30:40, 30:50] = 1, 2
+    (folder / "masks" / "b.png").write_bytes(palette_png(LabelMap(label_map), CLASSES))
+
+    assert np.array_equal(label_map, read_own_folder(folder)[1].read_reference())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        TABLE.replace(",", ";"),
+        "\ufeff" + TABLE,
+        TABLE.replace("file,class,patient", "File,CLASS,Patient").replace("benign", "Benign"),
+        TABLE.replace("\n", "\r\n") + ",,\r\n",
+    ],
+    ids=["semicolons", "byte order mark", "capitals", "an empty line at the end"],
+)
+def test_tables_are_taken_as_spreadsheets_write_them(folder: Path, table: str) -> None:
+    """With the semicolons and marks that they like."""
+    (folder / "list.csv").write_text(table, encoding="utf-8")
+
+    assert ["benign", "malignant", "normal"] == [record.kind for record in read_own_folder(folder)]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("../a.png,benign,p1", "not the name of a file"),
+        ("/etc/passwd,benign,p1", "not the name of a file"),
+        (",benign,p1", "not the name of a file"),
+        ("a.png,bening,p1", "'bening'"),
+        ("a.png,benign,", "patient is empty"),
+        ("z.png,benign,p1", r"z\.png: it is not here"),
+        ("a.png,benign,p2", "a.png has several lines"),
+    ],
+)
+def test_a_wrong_line_is_told(folder: Path, line: str, words: str) -> None:
+    """With what is wrong in it."""
+    (folder / "list.csv").write_text(TABLE + line + "\n", encoding="utf-8")
+
+    with pytest.raises(DatasetInvalid, match=words):
+        read_own_folder(folder)
+
+
+def test_every_problem_of_the_files_is_listed(folder: Path) -> None:
+    """An empty mask of a tumour, a lesion in a normal image, another size, other values, files that nothing names."""
+    for name, kind in (("d", "benign"), ("e", "benign"), ("f", "benign"), ("g", "benign")):
+        write_image(folder / f"images/{name}.png")
+        (folder / "list.csv").write_text((folder / "list.csv").read_text() + f"{name}.png,{kind},p3\n")
+    write_mask(folder / "masks/c.png")
+    write_mask(folder / "masks/d.png", value=0)
+    write_mask(folder / "masks/e.png", rows=40)
+    write_mask(folder / "masks/f.png", value=77)
+    PillowImage.new("RGB", (COLUMNS, ROWS)).save(folder / "masks/g.png")
+    write_image(folder / "images/x.png")
+    write_mask(folder / "masks/y.png")
+
+    with pytest.raises(DatasetInvalid) as caught:
+        read_own_folder(folder)
+
+    problems = "\n".join(caught.value.problems)
+    assert 7 == len(caught.value.problems)
+    for word in ("image is normal", "is empty", "(40, 64)", "[0, 77]", "RGB", "x.png", "y.png"):
+        assert word in problems
+
+
+def test_one_table_is_taken(folder: Path) -> None:
+    """Two could contradict each other."""
+    (folder / "old.csv").write_text(TABLE, encoding="utf-8")
+
+    with pytest.raises(DatasetInvalid, match="one table"):
+        read_own_folder(folder)
+
+
+def test_a_set_given_twice_is_refused(folder: Path) -> None:
+    """Its images would be on both sides of a split, and count twice."""
+    with pytest.raises(DatasetInvalid, match="in another folder too"):
+        read([folder, folder])

@@ -1,0 +1,146 @@
+"""A hospital's own images: `images/`, `masks/` and one table, so that retraining on them is one command.
+
+The table, a .csv of any name with the columns `file`, `class` and `patient`, has a line for each image: its file in
+`images/`, `normal`, `benign` or `malignant`, and whatever tells patients apart. The mask of an image lies in `masks/`
+as a PNG of the same stem and size; a normal image needs none. It is either a label map, with the values 0, 1 and 2 as
+the service answers it, or black with the lesion in white. So a mask that the service made and somebody corrected goes
+back in as it is. The name of the folder is the name of the data set.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from efsnet.errors import ImageError
+from efsnet.image import decode_image
+from training.datasets.checks import unnamed
+from training.datasets.records import CLASS_NUMBERS, Record
+from training.datasets.tables import Row, read_table
+from training.errors import DatasetInvalid
+
+COLUMNS = ("file", "class", "patient")
+WHITE = 255
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Whether a folder has this layout: the two folders and a table with the columns."""
+    return (folder / "images").is_dir() and any(_is_the_table(path) for path in folder.glob("*.csv"))
+
+
+@dataclass(frozen=True)
+class OwnRecord(Record):
+    """A record whose mask is a label map, or white on black."""
+
+    def read_reference(self) -> NDArray[np.uint8]:
+        if not self.masks:
+            image = self.read_image()
+            return np.zeros((image.rows, image.columns), dtype=np.uint8)
+        return stored_classes(self.masks[0], self.kind)
+
+
+def stored_classes(mask: Path, kind: str) -> NDArray[np.uint8]:
+    """(rows, columns) class numbers of a mask.
+
+    Args:
+        mask: A palette or grey PNG with the values 0, 1 and 2, or 0 and 255.
+        kind: Of the image, for what is white.
+
+    Raises:
+        ValueError: it holds other values, or is in colours.
+        OSError: it cannot be read.
+    """
+    with PillowImage.open(mask) as file:
+        if file.mode not in ("P", "L", "1"):
+            raise ValueError(f"its pixels are {file.mode}: save it with a palette or in grey")
+        # of a palette PNG the stored values are the classes, whatever their colours
+        values = np.asarray(file.convert("L") if file.mode == "1" else file)
+    found = {int(value) for value in np.unique(values)}
+    if found <= {0, WHITE}:
+        return np.where(values == WHITE, CLASS_NUMBERS[kind], 0).astype(np.uint8)
+    if found <= set(CLASS_NUMBERS.values()):
+        return np.asarray(values, dtype=np.uint8)
+    raise ValueError(f"its values are {sorted(found)[:8]}, neither 0, 1 and 2 nor 0 and 255")
+
+
+def read_own_folder(folder: Path) -> tuple[Record, ...]:
+    """All images that the table lists, in its order.
+
+    Raises:
+        DatasetInvalid: with every problem found, not only the first.
+    """
+    tables = sorted(folder.glob("*.csv"))
+    if len(tables) != 1:
+        raise DatasetInvalid(folder, [f"{folder}: it takes one table, here are {len(tables)} files *.csv."])
+    rows = read_table(tables[0], COLUMNS)
+    problems = [problem for number, row in enumerate(rows, 2) for problem in _row_problems(tables[0], number, row)]
+    if problems:
+        raise DatasetInvalid(folder, problems)
+    records = tuple(_record(folder, row) for row in rows)
+    problems = [problem for record in records for problem in _file_problems(record)]
+    for name in {record.name for record in records if [each.name for each in records].count(record.name) > 1}:
+        problems.append(f"{tables[0]}: {name} has several lines.")
+    problems += unnamed(folder / "images", (record.image for record in records))
+    problems += unnamed(folder / "masks", (mask for record in records for mask in record.masks))
+    if problems:
+        raise DatasetInvalid(folder, problems)
+    return records
+
+
+def _is_the_table(path: Path) -> bool:
+    try:
+        read_table(path, COLUMNS)
+    except DatasetInvalid:
+        return False
+    return True
+
+
+def _row_problems(table: Path, number: int, row: Row) -> Iterator[str]:
+    where, file = f"{table}, line {number}", PurePosixPath(row["file"])
+    if not row["file"] or file.is_absolute() or ".." in file.parts or len(file.parts) != 1:
+        yield f"{where}: file is {row['file']!r}, not the name of a file in images/."
+    if row.get("class", "").lower() not in CLASS_NUMBERS:
+        yield f"{where}: class is {row.get('class', '')!r}, not one of {', '.join(CLASS_NUMBERS)}."
+    if not row.get("patient"):
+        yield f"{where}: patient is empty; without it images of one person could be on both sides of a split."
+
+
+def _record(folder: Path, row: Row) -> Record:
+    mask = folder / "masks" / f"{Path(row['file']).stem}.png"
+    kind = row["class"].lower()
+    return OwnRecord(
+        name=row["file"],
+        image=folder / "images" / row["file"],
+        masks=(mask,) if kind != "normal" or mask.exists() else (),
+        kind=kind,
+        scene=row["file"],
+        dataset=folder.resolve().name,
+        patient=row["patient"],
+    )
+
+
+def _file_problems(record: Record) -> Iterator[str]:
+    missing = [path for path in record.files if not path.is_file()]
+    yield from (f"{path}: it is not here." for path in missing)
+    if missing:
+        return
+    try:
+        shape = decode_image(record.image.read_bytes()).pixels.shape
+    except (OSError, ImageError) as error:
+        yield f"{record.image}: cannot be read: {error}"
+        return
+    for mask in record.masks:
+        try:
+            # white is a lesion even in what should be normal
+            reference = stored_classes(mask, record.kind if record.kind != "normal" else "benign")
+        except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+            yield f"{mask}: cannot be read as a mask: {error}."
+            continue
+        if reference.shape != shape:
+            yield f"{mask}: {reference.shape} pixels, its image has {shape} (rows, columns)."
+        if (record.kind == "normal") == bool(reference.any()):
+            yield f"{mask}: {'a lesion, and the image is normal' if reference.any() else 'it is empty'}."
