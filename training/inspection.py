@@ -38,6 +38,7 @@ class Inspection:
         masks: Number of mask files of each kind.
         sides: Smallest, median and largest rows and columns: ((rows, columns), …).
         scenes: Number of scenes.
+        groups: Number of patients, or of scenes where no patients are named.
         duplicates: Names of images of identical pixels, group by group.
         contradictory: Names of images whose scene holds images of another kind.
         shares: Share of all pixels of background, benign and malignant after resizing, in [0, 1].
@@ -47,6 +48,7 @@ class Inspection:
     masks: Mapping[str, int]
     sides: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     scenes: int
+    groups: int
     duplicates: tuple[tuple[str, ...], ...]
     contradictory: tuple[str, ...]
     shares: tuple[float, ...]
@@ -64,7 +66,7 @@ def inspect(records: Sequence[Record]) -> Inspection:
     pixels = np.zeros(len(CLASS_NUMBERS), dtype=np.int64)
     for record in records:
         image = record.read_image().pixels
-        digests[hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()].append(record.name)
+        digests[hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()].append(record.key)
         shapes.append(image.shape)
         reference = _resized(record.read_reference(), SHARE_SIDE, PillowImage.Resampling.NEAREST)
         pixels += np.bincount(reference.ravel(), minlength=len(pixels))
@@ -73,7 +75,8 @@ def inspect(records: Sequence[Record]) -> Inspection:
         images=Counter(record.kind for record in records),
         masks=Counter(record.kind for record in records for _ in record.masks),
         sides=tuple((rows[at], columns[at]) for at in (0, len(rows) // 2, -1)),  # type: ignore[arg-type]
-        scenes=len({record.scene for record in records}),
+        scenes=len({(record.dataset, record.scene) for record in records}),
+        groups=len({record.group for record in records}),
         duplicates=tuple(tuple(names) for names in digests.values() if len(names) > 1),
         contradictory=tuple(record.name for record in records if record.contradictory),
         shares=tuple(float(share) for share in pixels / pixels.sum()),
@@ -97,7 +100,10 @@ def show(inspection: Inspection, console: Console) -> None:
     console.print(table)
     smallest, median, largest = (f"{rows} x {columns}" for rows, columns in inspection.sides)
     console.print(f"Rows x columns: smallest {smallest}, median {median}, largest {largest}.")
-    console.print(f"Scenes: {inspection.scenes}. Images of one scene are never on both sides of a split.")
+    console.print(f"Scenes: {inspection.scenes}.")
+    console.print(
+        f"Patients, or scenes where none are named: {inspection.groups}. None is ever on both sides of a split."
+    )
     console.print(f"Groups of images with identical pixels: {len(inspection.duplicates)}.")
     for names in inspection.duplicates:
         console.print("  " + " = ".join(names))

@@ -23,7 +23,7 @@ def test_images_masks_and_scenes_are_counted(busi: Path) -> None:
 
     assert {"normal": 3, "benign": 3, "malignant": 3} == dict(found.images)
     assert {"normal": 3, "benign": 4, "malignant": 3} == dict(found.masks)
-    assert 9 == found.scenes
+    assert 9 == found.scenes == found.groups
     assert () == found.duplicates
 
 
@@ -42,7 +42,7 @@ def test_identical_images_are_found_whatever_their_names(make_busi: MakeBusi) ->
     root = make_busi([("benign", 3)])
     (root / "benign" / "benign (1003).png").write_bytes((root / "benign" / "benign (1001).png").read_bytes())
 
-    assert (("benign/benign (1001).png", "benign/benign (1003).png"),) == inspect(read_busi(root)).duplicates
+    assert (("BUSI/benign/benign (1001).png", "BUSI/benign/benign (1003).png"),) == inspect(read_busi(root)).duplicates
 
 
 def test_everything_is_said(busi: Path) -> None:
