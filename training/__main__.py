@@ -1,5 +1,6 @@
 """`python -m training`: inspect a data set, train on it, evaluate the run, publish it as a version."""
 
+import json
 import logging
 import os
 import warnings
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Data = Annotated[list[Path], typer.Argument(help="Folder of a data set as published; several are mixed.")]
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Store = Annotated[Path, typer.Option(envvar="EFSNET_STORE", help="Folder of the model store.")]
+OneSet = Annotated[str | None, typer.Option(help="Only this data set's images, as BUSI, where several were measured.")]
 
 
 @app.command()
@@ -177,20 +179,24 @@ def evaluate(
     else:
         figures = evaluate_version(ModelStore(store).version(model, subject), read(data), out)
     _show(figures)
-    typer.echo(f"With pictures: {(out or folder.path) / 'report.html'}")
+    where = out or folder.path
+    for note in json.loads((where / "metrics.json").read_text(encoding="utf-8"))["notes"]:
+        typer.secho(note, fg="yellow")
+    typer.echo(f"Definitions, parts, charts and pictures: {where / 'report.html'}")
 
 
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of an evaluation, an evaluated run or a cross-validation.")],
     second: Annotated[Path, typer.Argument(help="Another one on the same images.")],
+    dataset: OneSet = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print how the SECOND differs from the FIRST on the images that both have, pair by pair."""
     from training.evaluation.comparison import compare as compare_cases
     from training.evaluation.comparison import read_cases
 
-    comparison = compare_cases(read_cases(first), read_cases(second))
+    comparison = compare_cases(read_cases(first, dataset), read_cases(second, dataset))
     names = (first.resolve().name, second.resolve().name)
     typer.echo(comparison.as_json() if as_json else comparison.as_text(*names))
 
@@ -199,11 +205,12 @@ def compare(
 def print_ladder(
     folders: Annotated[list[Path], typer.Argument(help="Cross-validations or evaluations, in the order of the rows.")],
     base: Annotated[Path | None, typer.Option(help="Compare every row with this one, not with the row above.")] = None,
+    dataset: OneSet = None,
 ) -> None:
     """Print several evaluations as one Markdown table, each with its paired difference in Dice."""
     from training.evaluation.comparison import ladder
 
-    typer.echo(ladder(folders, base), nl=False)
+    typer.echo(ladder(folders, base, dataset), nl=False)
 
 
 @app.command()
@@ -254,11 +261,11 @@ def main() -> None:
 def _show(figures: "Mapping[str, Figure]") -> None:
     from training.evaluation.figures import HEADLINE
 
-    table = Table(title="Images that it never saw; 95 % intervals")
-    for heading in ("figure", "value", "interval", "images", "what it is"):
-        table.add_column(heading, no_wrap=heading != "what it is")
+    table = Table()
+    for heading in ("figure", "value", "95 % interval", "images"):
+        table.add_column(heading, no_wrap=heading != "figure", justify="left" if heading == "figure" else "right")
     for figure in (figures[name] for name in HEADLINE if figures[name].count):
-        table.add_row(figure.label, figure.shown(), figure.interval(), str(figure.count), figure.definition)
+        table.add_row(figure.label, figure.shown(), figure.interval(), str(figure.count))
     Console().print(table)
 
 

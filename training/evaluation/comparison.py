@@ -84,12 +84,23 @@ class Comparison:
         return "\n".join(lines)
 
 
-def read_cases(folder: Path) -> tuple[Case, ...]:
+def read_cases(folder: Path, dataset: str | None = None) -> tuple[Case, ...]:
     """The cases of an evaluation's folder, of an evaluated run, or of all folds of a cross-validation.
+
+    Args:
+        folder: As above.
+        dataset: Only those of this set, where several were measured together.
 
     Raises:
         EvaluationUnusable: there are none.
     """
+    cases = tuple(case for case in _all_cases(folder) if dataset in (None, case.dataset))
+    if not cases:
+        raise EvaluationUnusable(f"{folder} holds no case of {dataset}.")
+    return cases
+
+
+def _all_cases(folder: Path) -> tuple[Case, ...]:
     for path in (folder, folder / "evaluation"):
         if EvaluationFolder(path).cases_file.is_file():
             return EvaluationFolder(path).read()
@@ -123,18 +134,19 @@ def compare(first: Sequence[Case], second: Sequence[Case]) -> Comparison:
     )
 
 
-def ladder(folders: Sequence[Path], base: Path | None = None) -> str:
+def ladder(folders: Sequence[Path], base: Path | None = None, dataset: str | None = None) -> str:
     """A Markdown table with a row for each evaluation, in their order, and the difference to the row before.
 
     Args:
         folders: Of evaluations or cross-validations; a row is called by its folder's name.
         base: The evaluation to which all differences are, in place of the row before.
+        dataset: As of `read_cases`.
 
     Raises:
         EvaluationUnusable: a folder holds no evaluation, or has no image in common with the one it is compared with.
     """
-    rungs = [(folder.resolve().name, of_first_seed(read_cases(folder))) for folder in folders]
-    against = of_first_seed(read_cases(base)) if base else None
+    rungs = [(folder.resolve().name, of_first_seed(read_cases(folder, dataset))) for folder in folders]
+    against = of_first_seed(read_cases(base, dataset)) if base else None
     headings = " | ".join(_HEADINGS).format(base.resolve().name if base else "the row above")
     lines = [f"| {headings} |", f"|---|---|{'---:|' * (len(_HEADINGS) - 2)}"]
     for position, (name, cases) in enumerate(rungs):

@@ -165,3 +165,15 @@ def test_a_ladder_may_compare_with_one_row(cases: Sequence[Case], better: Sequen
     assert "Dice against base" in heading
     assert [True, False, True] == ["| +0.125 (" in row for row in rows]
     assert rows[1].endswith("| – |")
+
+
+def test_one_set_of_several_can_be_looked_at(cases: Sequence[Case], tmp_path: Path) -> None:
+    """A recipe that was tested on two sets is compared with one that was tested on one."""
+    others = [replace(each, dataset="other", name=f"other {each.name}") for each in cases[:3]]
+    mixed, alone = written([*cases, *others], tmp_path / "mixed"), written(cases, tmp_path / "alone")
+
+    assert tuple(cases) == read_cases(mixed, "BUSI")
+    assert 3 == len(read_cases(mixed, "other"))
+    assert "| mixed | – | 12 |" in ladder([alone, mixed], dataset="BUSI")
+    with pytest.raises(EvaluationUnusable, match="no case of nothing"):
+        read_cases(alone, "nothing")
