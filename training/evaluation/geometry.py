@@ -20,7 +20,7 @@ def boundary(sample: Sample) -> Iterator[NamedFigure]:
     tumour = sample.part(sample.kinds > 0)
     found = tumour.part(tumour.flags("found"))
     for name, (label, definition) in _DISTANCES.items():
-        over = f"mean over tumour images whose lesion is found of {definition}"
+        over = f"mean, over tumour images whose lesion is found, of {definition}"
         yield found.figure(Said(f"{name}_px", label, over, "px"), mean(found.values(f"{name}_px")))
         yield found.figure(
             Said(f"{name}_diagonal", label, f"{over}, as % of the image's diagonal", "% of the diagonal"),
@@ -52,7 +52,12 @@ def size(sample: Sample) -> Iterator[NamedFigure]:
 def _agreement(sample: Sample, name: str, what: str, differences: Numbers, unit: Unit) -> Iterator[NamedFigure]:
     label = "Area" if name == "area" else "Longest axis"
     yield sample.figure(
-        Said(f"{name}_error", f"{label}, error", f"mean absolute difference of the {what}", unit),
+        Said(
+            f"{name}_error",
+            f"{label}, error",
+            f"mean absolute difference, predicted from reference, of the {what}",
+            unit,
+        ),
         mean(np.abs(differences)),
     )
     yield sample.figure(

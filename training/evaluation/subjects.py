@@ -180,8 +180,9 @@ def _said(rules: PostProcessing) -> dict[str, str]:
 
 
 def _listed(values: Iterable[object]) -> str:
-    """Each once, in their order."""
-    return ", ".join(dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in values))
+    """In their order; one alone where all are alike."""
+    told = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(told[:1] if len(set(told)) == 1 else told)
 
 
 def _all(split: Split) -> tuple[Record, ...]:
