@@ -215,6 +215,9 @@ class SegmentationNetwork(nn.Module):
 
     predict: nn.Module
 
+    leaps = False
+    """Whether rounding can move the answer at single pixels by any amount, as where a maximum is looked for."""
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image, clamped to [-LOGIT_BOUND, LOGIT_BOUND].
 

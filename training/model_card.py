@@ -31,8 +31,8 @@ def _who_was_measured(measured: Mapping[str, Any], *, of_recipe: bool) -> str:
             f"measured together on {images} that each of them had not seen, {size}."
         )
     return (
-        f"On {images} that it never saw and on which nothing was chosen, one of each scene"
-        f"{_of_folds(measured['folds'])}, {size}."
+        f"On {images} that it never saw and on which nothing was chosen, one of each scene, without burned-in marks "
+        f"where the scene has such a one{_of_folds(measured['folds'])}, {size}."
     )
 
 

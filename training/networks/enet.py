@@ -97,6 +97,8 @@ class Upsampling(nn.Module):
 class ENet(SegmentationNetwork):
     """Arguments as of EFSNet; the stages 2 and 3 of the paper are `deep`."""
 
+    leaps = True
+
     def __init__(self, in_channels: int = 1, classes: int = 3, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.convolved = nn.Conv2d(in_channels, STEM - in_channels, 3, stride=2, padding=1, bias=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from efsnet.network import EFSNet
 from efsnet.predictor import Predictor
 from efsnet.specification import Specification
-from training.export.onnx_export import export, parity
+from training.export.onnx_export import Parity, export, parity
 
 VariedNetwork = Callable[..., EFSNet]
 
@@ -67,8 +67,22 @@ def test_parity_is_told_on_noise_and_on_real_images(
     network: EFSNet, model: bytes, narrow_specification: Specification
 ) -> None:
     """It is close for the graph of the network, and not for that of another temperature."""
-    assert parity(network, model, narrow_specification, temperature=TEMPERATURE) == 0
-    assert parity(network, model, narrow_specification) > 0.1
+    good = parity(network, model, narrow_specification, temperature=TEMPERATURE)
+    bad = parity(network, model, narrow_specification)
+
+    assert good.graph < BOUND
+    assert good.kept
+    assert bad.graph > 0.1
+    assert not bad.kept
+
+
+@pytest.mark.parametrize(
+    ("graph", "rounding", "kept"),
+    [(9e-6, 0.0, True), (1e-5, 0.0, False), (2e-4, 3e-5, True), (2e-4, 1e-5, False), (float("nan"), 1.0, False)],
+)
+def test_a_graph_may_round_as_the_network_itself_does(graph: float, rounding: float, *, kept: bool) -> None:
+    """Within a hundred-thousandth, or where the weights magnify rounding, within ten times the network's own."""
+    assert kept == Parity(graph, rounding).kept
 
 
 def test_the_graph_has_only_fast_operators(model: bytes) -> None:

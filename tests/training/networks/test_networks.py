@@ -82,12 +82,13 @@ def test_a_size_that_cannot_be_halved_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_exports_to_the_same_contract(name: str) -> None:
     """ONNX Runtime gives torch's probabilities."""
+    torch.manual_seed(0)
     network = build(name).eval()
     vary(network)
     specified = specification(64, RULES)
     model = export(network, specified, temperature=1.3)
 
-    assert parity(network, model, specified, temperature=1.3) == 0
+    assert parity(network, model, specified, temperature=1.3).kept
 
 
 @pytest.mark.parametrize("name", ["efsnet", "fssnet"])
