@@ -157,6 +157,10 @@ def evaluate(
     part: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="Of the sets that a run was split over.")
     ] = "test",
+    without: Annotated[
+        list[Literal["area", "holes", "vote"]] | None,
+        typer.Option(help="Leave out a rule of a run's post-processing, to see what it is worth."),
+    ] = None,
     store: Annotated[Path | None, typer.Option(envvar="EFSNET_STORE", help="Model store of the version.")] = None,
     model: Annotated[str, typer.Option(help="Name of the version's model.")] = "efsnet",
 ) -> None:
@@ -169,9 +173,14 @@ def evaluate(
     folder = RunFolder(Path(subject))
     if folder.path.is_dir():
         folder.network()  # refuses what is not finished before all data is read
-        if out is None and part != "test":
-            raise RunUnusable(f"A run's own folder holds the test part: say with --out where the {part} part shall be.")
-        figures = evaluate_elsewhere(folder, read(data), part, out) if out else evaluate_again(folder, read(data))
+        if out is None and (part != "test" or without):
+            raise RunUnusable("A run's own folder holds its test part: say with --out where other figures shall be.")
+        records = read(data)
+        figures = (
+            evaluate_elsewhere(folder, records, part, out, without=without or ())
+            if out
+            else evaluate_again(folder, records)
+        )
     elif store is None:
         raise RunUnusable(f"{subject} is no training run. For a version of a model store say which with --store.")
     elif out is None:

@@ -1,9 +1,10 @@
 """What the validation part of a run chooses, and nothing else does: temperature, threshold and minimum area."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,10 @@ Sample = tuple[NDArray[np.float32], NDArray[np.uint8]]
 """Pixels of an image: logarithms of their probabilities (classes, n), and their class numbers in the reference (n,)."""
 
 
+Rule = Literal["area", "holes", "vote"]
+"""Of the post-processing: the minimum area, the filling of holes, one class for each lesion."""
+
+
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """What the validation part chose."""
@@ -38,13 +43,13 @@ class OperatingPoint:
     tumour_threshold: float
     minimum_area_fraction: float
 
-    def rules(self) -> PostProcessing:
-        """The post-processing with these choices."""
+    def rules(self, without: Collection[Rule] = ()) -> PostProcessing:
+        """The post-processing with these choices; to see what a rule is worth, it can be left out."""
         return PostProcessing(
             tumour_threshold=self.tumour_threshold,
-            minimum_area_fraction=self.minimum_area_fraction,
-            fill_holes=True,
-            one_class_per_lesion=True,
+            minimum_area_fraction=0.0 if "area" in without else self.minimum_area_fraction,
+            fill_holes="holes" not in without,
+            one_class_per_lesion="vote" not in without,
         )
 
     def as_json(self) -> str:

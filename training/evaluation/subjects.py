@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from training.datasets.records import Record
 from training.errors import NothingToTest, RunUnusable
 from training.evaluation.cases import EvaluationFolder
 from training.evaluation.measuring import Subject, measure_all, predictions
-from training.evaluation.operating_point import OperatingPoint, choose, read_operating_point
+from training.evaluation.operating_point import OperatingPoint, Rule, choose, read_operating_point
 from training.evaluation.pooling import evaluation_of
 from training.evaluation.report import Context, write_report
 from training.evaluation.sample import Figure
@@ -57,8 +57,17 @@ def evaluate_again(folder: RunFolder, records: Sequence[Record]) -> Mapping[str,
     return evaluate_run(folder, split)
 
 
-def evaluate_elsewhere(folder: RunFolder, records: Sequence[Record], part: Part, out: Path) -> Mapping[str, Figure]:
+def evaluate_elsewhere(
+    folder: RunFolder, records: Sequence[Record], part: Part, out: Path, *, without: Collection[Rule] = ()
+) -> Mapping[str, Figure]:
     """Measures an evaluated run on one part of the sets that it was split over, and on all of any other set.
+
+    Args:
+        folder: Of the run.
+        records: Of the sets.
+        part: Of the run's split.
+        out: Where cases and report are written.
+        without: Rules of the post-processing that are left out.
 
     Raises:
         RunUnusable: the run is not finished or not evaluated.
@@ -70,10 +79,15 @@ def evaluate_elsewhere(folder: RunFolder, records: Sequence[Record], part: Part,
     measured = (*getattr(split, part), *to_be_tested(others))
     if not measured:
         raise NothingToTest(f"None of these images is in the {part} part of {folder.path}.")
-    cases = measure_all(_subject(folder, _predictor(folder), point, measured), measured, EvaluationFolder(out))
+    subject = replace(_subject(folder, _predictor(folder), point, measured), rules=point.rules(without))
+    cases = measure_all(subject, measured, EvaluationFolder(out))
     context = context_of_runs([folder], measured)
-    notes = () if part == "test" else (f"These images are of the {part} part, with which the network was made.",)
-    context = replace(context, part=part, label_maps=(EvaluationFolder(out),), notes=(*context.notes, *notes))
+    notes = list(context.notes)
+    if part != "test":
+        notes.append(f"These images are of the {part} part, with which the network was made.")
+    if without:
+        notes.append(f"Post-processing was done without: {', '.join(sorted(without))}.")
+    context = replace(context, part=part, label_maps=(EvaluationFolder(out),), notes=tuple(notes))
     return write_report(cases, context, out)
 
 

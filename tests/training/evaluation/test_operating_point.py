@@ -108,3 +108,17 @@ def test_a_run_that_is_not_evaluated_says_so(tmp_path: Path, text: str | None) -
 
     with pytest.raises(RunUnusable, match="evaluate"):
         read_operating_point(RunFolder(tmp_path))
+
+
+def test_a_rule_can_be_left_out_to_see_what_it_is_worth() -> None:
+    """The others stay as the validation part chose them."""
+    point = OperatingPoint(temperature=1.2, tumour_threshold=0.4, minimum_area_fraction=0.003)
+    whole = point.rules()
+
+    assert (0.4, 0.003, True, True) == (
+        *(whole.tumour_threshold, whole.minimum_area_fraction),
+        *(whole.fill_holes, whole.one_class_per_lesion),
+    )
+    assert whole.model_copy(update={"minimum_area_fraction": 0.0}) == point.rules({"area"})
+    assert whole.model_copy(update={"fill_holes": False}) == point.rules({"holes"})
+    assert whole.model_copy(update={"one_class_per_lesion": False}) == point.rules({"vote"})
