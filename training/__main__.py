@@ -158,7 +158,7 @@ def evaluate(
         Literal["train", "validation", "test"], typer.Option(help="Of the sets that a run was split over.")
     ] = "test",
     without: Annotated[
-        list[Literal["area", "holes", "vote"]] | None,
+        Literal["area", "holes", "vote"] | None,
         typer.Option(help="Leave out a rule of a run's post-processing, to see what it is worth."),
     ] = None,
     store: Annotated[Path | None, typer.Option(envvar="EFSNET_STORE", help="Model store of the version.")] = None,
@@ -177,7 +177,7 @@ def evaluate(
             raise RunUnusable("A run's own folder holds its test part: say with --out where other figures shall be.")
         records = read(data)
         figures = (
-            evaluate_elsewhere(folder, records, part, out, without=without or ())
+            evaluate_elsewhere(folder, records, part, out, without=(without,) if without else ())
             if out
             else evaluate_again(folder, records)
         )
