@@ -82,8 +82,9 @@ def train(
     from training.evaluation.subjects import evaluate_run
     from training.provenance import describe
     from training.publishing import network_from_version
-    from training.run import Beginning, Machine, RunFolder, check_accelerator
+    from training.run import Beginning, Machine, check_accelerator
     from training.run import train as run
+    from training.run_folder import RunFolder
 
     _quiet_the_libraries()
     if start and not store:
@@ -168,7 +169,7 @@ def evaluate(
     from model_store.store import ModelStore
     from training.datasets.reading import read
     from training.evaluation.subjects import evaluate_again, evaluate_elsewhere, evaluate_version
-    from training.run import RunFolder
+    from training.run_folder import RunFolder
 
     folder = RunFolder(Path(subject))
     if folder.path.is_dir():

@@ -21,7 +21,7 @@ from training.evaluation.pooling import evaluation_of, pool
 from training.evaluation.report import write_report
 from training.evaluation.sample import Figure
 from training.evaluation.subjects import context_of_runs, evaluate_run
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 LAST_LINES = 12
 """Of the log of a fold that failed, shown to the user."""

@@ -15,7 +15,7 @@ from training.configuration import Configuration
 from training.datasets.folds import Split
 from training.datasets.records import Record
 from training.errors import RunUnusable
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 PACKAGES = ("torch", "pytorch-lightning", "monai", "numpy", "pillow")
 

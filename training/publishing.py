@@ -32,7 +32,7 @@ from training.export.onnx_export import export, parity
 from training.model_card import model_card
 from training.networks import build, name_of
 from training.references import reference_images
-from training.run import RunFolder
+from training.run_folder import RunFolder
 from training.specification import specification
 
 WEIGHTS = "weights.safetensors"

@@ -25,7 +25,7 @@ from training.errors import ParityLost, RunUnusable
 from training.evaluation.operating_point import OperatingPoint
 from training.networks import build
 from training.publishing import LEARNT_FROM, WEIGHTS, network_from_version, publish
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 SIDE = 64
 POINT = OperatingPoint(temperature=1.3, tumour_threshold=0.45, minimum_area_fraction=0.002)

@@ -18,7 +18,7 @@ from training.datasets.busi import read_busi
 from training.datasets.folds import split
 from training.errors import RunUnusable
 from training.provenance import describe, digest_of
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
 Train = Callable[..., subprocess.CompletedProcess[str]]

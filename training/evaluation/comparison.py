@@ -15,7 +15,7 @@ from training.evaluation.pixels import class_iou, tumour_iou
 from training.evaluation.pooling import of_first_seed, pool
 from training.evaluation.resampling import Numbers, Statistic, mean, pooled
 from training.evaluation.sample import Figure, NamedFigure, Said, Sample
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 _HEADINGS = (
     "recipe",

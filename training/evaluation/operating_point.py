@@ -15,7 +15,7 @@ from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.postprocessing import EIGHT, to_label_map
 from efsnet.specification import PostProcessing
 from training.errors import RunUnusable
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 THRESHOLDS = tuple(round(0.20 + 0.05 * step, 2) for step in range(11))
 MINIMUM_AREAS = (0.0, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01)

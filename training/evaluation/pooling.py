@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from training.errors import EvaluationUnusable
 from training.evaluation.cases import Case, EvaluationFolder
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 
 def pool(folders: Sequence[RunFolder]) -> tuple[Case, ...]:

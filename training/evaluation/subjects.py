@@ -22,7 +22,7 @@ from training.evaluation.report import Context, write_report
 from training.evaluation.sample import Figure
 from training.evaluation.unseen import split_of, to_be_tested, unseen_by
 from training.export.onnx_export import export
-from training.run import RunFolder
+from training.run_folder import RunFolder
 from training.specification import specification
 
 Part = Literal["train", "validation", "test"]

@@ -11,7 +11,7 @@ from model_store.version import Version
 from training.datasets.folds import BUSI, Split, one_a_scene
 from training.datasets.records import Record
 from training.errors import RunUnusable
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 LEARNT_FROM = "learnt_from.csv"
 """Of a version: part, dataset, file, group and sha256 of each image that it was made with."""

@@ -17,7 +17,7 @@ from training.evaluation.operating_point import (
     sampled,
     tempered,
 )
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 SIDE = 64
 

@@ -32,7 +32,7 @@ from training.evaluation.subjects import (
     evaluate_version,
 )
 from training.evaluation.unseen import LEARNT_FROM, split_of, to_be_tested, unseen_by
-from training.run import RunFolder
+from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
 

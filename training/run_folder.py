@@ -1,0 +1,135 @@
+"""The folder of a training run.
+
+    RUN/configuration.json   the recipe, as it was checked
+        split.csv            part, data set, file and scene of each image
+        learnt_from.csv      the same of what is learnt from and chosen on, with the digest of each image
+        environment.json     code commit, versions, digest of the data; where the weights started from, who taught
+        checkpoints/         resumable states; the newest two, and the best where the recipe chooses it
+        logs/                metrics.csv of each start, and TensorBoard's events
+        weights.safetensors  the final weights, present once the run is finished
+
+Evaluation adds `operating_point.json`, what the validation part chose, and `metrics.json`, the figures of the test
+part (see `training.evaluation`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from efsnet.network import SegmentationNetwork
+from training.configuration import Configuration
+from training.datasets.folds import Split
+from training.datasets.records import Record
+from training.errors import RunUnusable
+from training.networks import build
+from training.teacher import Teacher
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where the parts of a run lie."""
+
+    path: Path
+
+    @property
+    def configuration_file(self) -> Path:
+        return self.path / "configuration.json"
+
+    @property
+    def split_file(self) -> Path:
+        return self.path / "split.csv"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def learnt_from_file(self) -> Path:
+        return self.path / "learnt_from.csv"
+
+    @property
+    def weights_file(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def operating_point_file(self) -> Path:
+        return self.path / "operating_point.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.json"
+
+    def configuration(self) -> Configuration:
+        """The recipe of the run.
+
+        Raises:
+            RunUnusable: the folder holds no run.
+        """
+        try:
+            return Configuration.model_validate_json(self.configuration_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunUnusable(f"{self.path} is no training run: {self.configuration_file.name}: {error}") from error
+
+    def split(self, records: Iterable[Record]) -> Split:
+        """The parts on which the run was trained, chosen and tested.
+
+        Raises:
+            RunUnusable: the folder holds no run.
+            SplitDiffers: `records` are of another data set.
+        """
+        try:
+            text = self.split_file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RunUnusable(f"{self.path} is no training run: {error}") from error
+        return Split.from_csv(text, records)
+
+    def network(self) -> SegmentationNetwork:
+        """The trained network.
+
+        Raises:
+            RunUnusable: the run is not finished, or its weights are not this network's.
+        """
+        configuration = self.configuration()
+        if not self.weights_file.exists():
+            raise RunUnusable(f"{self.path} is not finished: go on with `train --resume`.")
+        network = build(configuration.network, configuration.dropout)
+        try:
+            network.load_state_dict(load_file(self.weights_file))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise RunUnusable(f"{self.weights_file}: {error}") from error
+        return network.eval()
+
+    def as_teacher(self, records: Iterable[Record]) -> Teacher:
+        """The finished run as the teacher of another one, of the same data set.
+
+        Raises:
+            RunUnusable: the run is not finished.
+            SplitDiffers: `records` are of another data set.
+        """
+        return Teacher(self.path, self.network(), self.configuration().input_size, self.split(records))
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest state that can be read; a file cut off while it was written is passed over."""
+        newest_first = sorted(self.checkpoints.glob("step=*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+        return next((path for path in newest_first if _readable(path)), None)
+
+
+def _readable(checkpoint: Path) -> bool:
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError):  # a file cut off while it was written
+        return False
+    return True
