@@ -9,7 +9,8 @@ from training.evaluation.figures import HEADLINE
 
 _LIMITS = """\
 - BUSI is of one hospital and two machines (Baheya Hospital, Cairo; LOGIQ E9 and LOGIQ E9 Agile), of women of 25 to 75
-  years. What learnt from it is untested on other hospitals and machines, on men and on children.
+  years; BUS-BRA of one hospital and four machines (National Institute of Cancer, Rio de Janeiro), of biopsied lesions,
+  many with callipers burned in. What learnt from them is untested elsewhere, on men and on children.
 - BUSI names no patients. Scenes are kept apart, but two scenes of one woman may be on both sides of the split.
 - Colour Doppler, elastography, split screens and burned-in callipers are outside of what it learnt, or rare in it.
 - Masks follow the outlines that experts drew, who agree with each other only in part.
@@ -31,9 +32,27 @@ def _who_was_measured(measured: Mapping[str, Any], *, of_recipe: bool) -> str:
             f"measured together on {images} that each of them had not seen, {size}."
         )
     return (
-        f"On {images} that it never saw and on which nothing was chosen, one of each scene, without burned-in marks "
-        f"where the scene has such a one{_of_folds(measured['folds'])}, {size}."
+        f"On {images} that it never saw and on which nothing was chosen{_of_folds(measured['folds'])}, {size}; "
+        "one of each scene, without burned-in marks where the scene has such a one."
     )
+
+
+def _tables(measured: Mapping[str, Any]) -> str:
+    """A table for each data set: of several together the figures say what no hospital sees."""
+    sets = measured.get("sets", {})
+    if len(sets) < 2:
+        return _table(measured["figures"])
+    return "\n\n".join(f"### On {name}\n\n{_table(figures)}" for name, figures in sets.items())
+
+
+def _table(figures: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {name} | {facts['value']:.3f} | {facts['low']:.3f} to {facts['high']:.3f} | {facts['count']} "
+        f"| {facts['definition'].replace('|', chr(92) + '|')} |"
+        for name, facts in figures.items()
+        if name in HEADLINE
+    ]
+    return "\n".join(["| figure | value | interval | images | what it is |", "|---|---:|---:|---:|---|", *rows])
 
 
 def model_card(
@@ -51,12 +70,6 @@ def model_card(
     learnt = "; ".join(f"{each.name}: {each.images} images, `{each.digest}`" for each in draft.training_data)
     classes = ", ".join(f"{each.number} {each.label}" for each in specified.classes)
     rules = specified.post_processing
-    rows = "\n".join(
-        f"| {name} | {facts['value']:.3f} | {facts['low']:.3f} to {facts['high']:.3f} | {facts['count']} "
-        f"| {facts['definition'].replace('|', chr(92) + '|')} |"
-        for name, facts in measured["figures"].items()
-        if name in HEADLINE
-    )
     return f"""\
 # {network.name}, recipe `{configuration.name}`
 
@@ -80,9 +93,7 @@ Code: commit `{draft.code_commit}`.
 {_who_was_measured(measured, of_recipe=of_recipe)}
 P is the predicted lesion, R the expert's. Intervals are 95 %.
 
-| figure | value | interval | images | what it is |
-|---|---:|---:|---:|---|
-{rows}
+{_tables(measured)}
 
 `metrics.json` beside this card has all figures.
 

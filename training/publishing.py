@@ -174,7 +174,7 @@ def _training_data(files: AbstractSet[str], environment: Any) -> tuple[TrainingD
     return tuple(
         TrainingData(
             name=f"{_source(each['dataset'], files)}, training part"
-            + (f", beginning with the weights of {start}" if start else ""),
+            + (f", beginning with the weights of {start}" if start and each is sets[0] else ""),
             images=each["images"],
             digest=f"sha256:{each['sha256']}",
         )

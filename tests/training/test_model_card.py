@@ -69,5 +69,5 @@ def test_images_outside_of_busi_are_of_no_fold(draft: Draft, measured: dict[str,
     """One's own data set has no folds to speak of."""
     card = model_card(draft, {**measured, "folds": []}, read_configuration("default"))
 
-    assert "where the scene has such a one, at 64 x 96 pixels" in card
+    assert "nothing was chosen, at 64 x 96 pixels" in card
     assert "of fold" not in card
