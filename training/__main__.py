@@ -244,7 +244,7 @@ def publish(
 
 @app.command("make-folds")
 def make_folds(data: Data, out: Annotated[Path, typer.Option(help="CSV to write.")]) -> None:
-    """Draw the five folds of BUSI again, as they were drawn for this project; never over an existing file."""
+    """Draw the five folds again, as they were drawn for this project; never over an existing file."""
     from training.datasets.folds import folds_as_csv
     from training.datasets.reading import read
 

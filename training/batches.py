@@ -142,15 +142,22 @@ class Batches(Dataset[Batch]):
 
 
 def drawing_weights(samples: Samples, configuration: Configuration) -> Tensor:
-    """(n,) how often each sample is drawn: kinds by their shares, and of each kind the data sets by theirs."""
-    parts = [(torch.ones(len(samples), dtype=torch.bool), 1.0)]
+    """(n,) how often each sample is drawn: kinds by their shares, and of each kind the data sets by theirs.
+
+    Without a mix these are the weights of before there were mixes, to the last bit: a run that is resumed draws as it
+    would have.
+    """
+    parts = [(torch.ones(len(samples), dtype=torch.bool), float(len(samples)))]
     if configuration.sampling is not None:
         parts = [(samples.kinds == at, getattr(configuration.sampling, kind)) for kind, at in CLASS_NUMBERS.items()]
     sets = np.array(samples.sets)
     weights = torch.zeros(len(samples))
     for of_part, share in parts:
+        if configuration.mix is None:
+            weights[of_part] = share / max(int(of_part.sum()), 1)
+            continue
         within = of_part.float()
-        for name, weight in (configuration.mix or {}).items():
+        for name, weight in configuration.mix.items():
             of_set = of_part & torch.from_numpy(sets == name)
             within[of_set] = weight / max(int(of_set.sum()), 1)
         weights += share * within / within.sum().clamp_min(1e-12)

@@ -88,10 +88,14 @@ def test_sets_are_mixed_by_their_weights(samples: Samples, tiny_configuration: C
 
 
 def test_without_a_mix_sets_are_drawn_image_by_image(samples: Samples, tiny_configuration: Configuration) -> None:
-    """The larger set is seen more often."""
-    configuration = tiny_configuration.model_copy(update={"sampling": None})
+    """The larger set is seen more often, by the very weights of before there were mixes: resumed runs draw the same."""
+    alike = tiny_configuration.model_copy(update={"sampling": None})
+    shares = Sampling(normal=0.25, benign=0.4, malignant=0.35)
+    by_kind = tiny_configuration.model_copy(update={"sampling": shares})
 
-    assert torch.allclose(torch.full((60,), 1 / 60), drawing_weights(samples, configuration))
+    assert torch.equal(torch.ones(60), drawing_weights(samples, alike))
+    expected = torch.tensor([0.25 / 10] * 10 + [0.4 / 40] * 40 + [0.35 / 10] * 10)
+    assert torch.equal(expected, drawing_weights(samples, by_kind))
 
 
 def test_records_are_read_through_the_products_preprocessing(make_busi: MakeBusi) -> None:

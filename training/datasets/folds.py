@@ -81,7 +81,8 @@ def draw_folds(
     """Fold number (from 0) of each group of images that contradict themselves in nothing, stratified by class.
 
     The groups of each class are shuffled and dealt out in turn, each class going on where the last one
-    stopped, so that neither classes nor folds differ by more than one group.
+    stopped, so that neither classes nor folds differ by more than one group. The class of a group with images of
+    several, as of a patient with healthy and diseased views, is the gravest.
 
     Args:
         records: All images.
@@ -89,19 +90,22 @@ def draw_folds(
         seed: Of the shuffling.
         of: What an image is grouped by.
     """
-    groups: dict[str, set[str]] = defaultdict(set)
+    gravest: dict[str, int] = defaultdict(int)
     for record in records:
         if not record.contradictory:
-            groups[record.kind].add(of(record))
+            gravest[of(record)] = max(gravest[of(record)], CLASS_NUMBERS[record.kind])
     random = np.random.default_rng(seed)
-    dealt = [group for kind in CLASS_NUMBERS for group in random.permutation(sorted(groups[kind])).tolist()]
+    of_classes = [sorted(group for group, at in gravest.items() if at == number) for number in CLASS_NUMBERS.values()]
+    dealt = [group for groups in of_classes for group in random.permutation(groups).tolist()]
     return {group: position % count for position, group in enumerate(dealt)}
 
 
 def folds_as_csv(records: Sequence[Record]) -> str:
-    """The text of `busi_folds.csv` for all of BUSI."""
-    dealt = sorted(draw_folds(records, FOLD_COUNT, FOLD_SEED).items())
-    lines = [f"{group.removeprefix(f'{BUSI}/')},{fold}" for group, fold in dealt]
+    """The text of `busi_folds.csv` for all of BUSI; groups of other sets, each dealt out for itself, follow."""
+    lines = []
+    for name in dict.fromkeys(record.dataset for record in records):
+        dealt = draw_folds((record for record in records if record.dataset == name), FOLD_COUNT, FOLD_SEED)
+        lines += [f"{group.removeprefix(f'{BUSI}/')},{fold}" for group, fold in sorted(dealt.items())]
     return "\n".join(["scene,fold", *lines, ""])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.datasets.busi import curation
-from training.datasets.folds import FOLD_COUNT, FOLDS, Split, busi_folds, folds_as_csv, one_a_scene, split
+from training.datasets.folds import FOLD_COUNT, FOLDS, Split, busi_folds, draw_folds, folds_as_csv, one_a_scene, split
 from training.datasets.records import Record
 from training.errors import SplitDiffers, TooFewScenes
 
@@ -95,6 +95,32 @@ def test_a_patient_is_never_on_both_sides(records: tuple[Record, ...]) -> None:
     assert 60 == sum(map(len, patients)) == len(set.union(*patients))
     assert 24 == len(parts.test)
     assert all(record.group == f"other/{record.patient}" for record in views)
+
+
+def test_patients_are_dealt_out_by_their_gravest_class() -> None:
+    """A patient with healthy and diseased views counts once, so that folds differ by one patient of a class at most."""
+    views = [
+        Record(f"{n}-{at}.png", Path(), (), kind, scene=f"{n}-{at}", dataset="other", patient=str(n))
+        for n in range(38)
+        for at, kind in enumerate(("normal", "benign", "malignant")[: 1 + n % 3])
+    ]
+    gravest = {record.group: record.kind for record in views}
+    folds = draw_folds(views, FOLD_COUNT, seed=1)
+
+    assert gravest.keys() == folds.keys()
+    for kind in ("normal", "benign", "malignant"):
+        counts = Counter(fold for group, fold in folds.items() if gravest[group] == kind)
+        assert max(counts.values()) - min(counts[fold] for fold in range(FOLD_COUNT)) <= 1
+
+
+def test_folds_that_are_printed_are_those_that_are_used(records: tuple[Record, ...]) -> None:
+    """Of a second set too, which is dealt out for itself."""
+    other = [Record(f"{n}.png", Path(), (), "benign", scene=f"{n}", dataset="other", patient=f"{n}") for n in range(60)]
+    lines = folds_as_csv([*records, *other]).splitlines()
+    tested = {record.group for record in split([*records, *other], 3).test if record.dataset == "other"}
+
+    assert FOLDS.read_text(encoding="utf-8").splitlines() == lines[: -len(other)]
+    assert tested == {line.removesuffix(",3") for line in lines[-len(other) :] if line.endswith(",3")}
 
 
 def test_each_set_of_a_mix_is_split_for_itself(records: tuple[Record, ...]) -> None:
