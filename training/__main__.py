@@ -33,7 +33,7 @@ def inspect(
     data: Data,
     sheet: Annotated[Path, typer.Option(help="Where the contact sheet is written.")] = Path("contact_sheet.png"),
 ) -> None:
-    """Print what is in a data set, and draw a sheet of all its images with the masks outlined."""
+    """Print what is in each data set, and in all, and draw a sheet of all images with the masks outlined."""
     from training.datasets.reading import read
     from training.inspection import contact_sheet, show
     from training.inspection import inspect as look
@@ -43,7 +43,11 @@ def inspect(
         raise DatasetInvalid(sheet, [f"{sheet.absolute().parent}: no such folder, for the contact sheet."])
     records = read(data)
     console = Console()
-    show(look(records), console)
+    names = dict.fromkeys(record.dataset for record in records)
+    for name in names:
+        show(look([record for record in records if record.dataset == name]), console, name)
+    if len(names) > 1:
+        show(look(records), console, "All sets")
     contact_sheet(records, CLASSES, sheet)
     console.print(f"All images with their masks: {sheet}")
 

@@ -83,9 +83,9 @@ def inspect(records: Sequence[Record]) -> Inspection:
     )
 
 
-def show(inspection: Inspection, console: Console) -> None:
-    """Prints the facts for a person."""
-    table = Table(title="Images")
+def show(inspection: Inspection, console: Console, title: str) -> None:
+    """Prints the facts for a person, with the name of the set above them."""
+    table = Table(title=title)
     for heading in ("class", "images", "masks", f"pixels at {SHARE_SIDE}x{SHARE_SIDE}", "ENet weight"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for kind, number in CLASS_NUMBERS.items():

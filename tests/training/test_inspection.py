@@ -46,12 +46,20 @@ def test_identical_images_are_found_whatever_their_names(make_busi: MakeBusi) ->
 
 
 def test_everything_is_said(busi: Path) -> None:
-    """Counts, sizes, duplicates, contradictions, shares and weights are printed."""
+    """Of which set it is, counts, sizes, duplicates, contradictions, shares and weights are printed."""
     console = Console(file=io.StringIO(), width=120)
-    show(inspect(read_busi(busi)), console)
+    show(inspect(read_busi(busi)), console, "BUSI")
     text = console.file.getvalue()  # type: ignore[attr-defined]
 
-    for words in ("benign", "Rows x columns", "Scenes: 9", "identical pixels: 0", "Contradictory images", "ENet"):
+    for words in (
+        "BUSI",
+        "benign",
+        "Rows x columns",
+        "Scenes: 9",
+        "identical pixels: 0",
+        "Contradictory images",
+        "ENet",
+    ):
         assert words in text
 
 

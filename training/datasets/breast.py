@@ -2,9 +2,11 @@
 
 256 images of 256 women from several hospitals in Poland, with several machines. Published layout: `case001.png`,
 `case001_tumor.png` and, where there are further lesions, `case001_other1.png`, …, all in one folder, and a clinical
-spreadsheet in it or above it. Masks of an image are merged, as BUSI's are. Transparent pixels of an image are black.
+spreadsheet in it or above it, in whose cells several masks are joined by `&`. Masks of an image are merged, as BUSI's
+are; the four normal images have none. Transparent pixels, of images and of masks, are black.
 """
 
+import math
 from pathlib import Path
 
 from efsnet.image import PixelSpacing
@@ -35,7 +37,11 @@ def read_breast(folder: Path) -> tuple[Record, ...]:
         names = ", ".join(str(sheet) for sheet in sheets) or "none"
         raise DatasetInvalid(folder, [f"{folder}: it takes the one clinical spreadsheet (.xlsx), found are {names}."])
     rows = read_table(sheets[0], COLUMNS)
-    sizes = [f"{row['image_filename']}: Pixel_size is {row['pixel_size']!r}, no cm." for row in rows if not _mm(row)]
+    sizes = [
+        f"{row['image_filename']}: Pixel_size is {row['pixel_size']!r}, no cm."
+        for row in rows
+        if row["pixel_size"] and not _mm(row)
+    ]
     records = tuple(_record(images, row) for row in rows)
     problems = [*sizes, *problems_of(records)]
     if problems:
@@ -44,12 +50,13 @@ def read_breast(folder: Path) -> tuple[Record, ...]:
 
 
 def _record(images: Path, row: Row) -> Record:
-    name, tumour, mm = row["image_filename"], row["mask_tumor_filename"], _mm(row)
-    others = sorted(images.glob(f"{Path(name).stem}_other*.png"))
+    name, mm = row["image_filename"], _mm(row)
+    cells = f"{row['mask_tumor_filename']}&{row.get('mask_other_filename', '')}"
+    named = {images / each.strip() for each in cells.split("&") if each.strip()}
     return Record(
         name=name,
         image=images / name,
-        masks=(*([images / tumour] if tumour else []), *others),
+        masks=tuple(sorted(named.union(images.glob(f"{Path(name).stem}_other*.png")))),
         kind=row["classification"].lower(),
         scene=Path(name).stem,
         dataset=NAME,
@@ -61,6 +68,7 @@ def _record(images: Path, row: Row) -> Record:
 def _mm(row: Row) -> float:
     """Millimetres of a pixel's side; 0 if the cell holds no such number."""
     try:
-        return max(float(row["pixel_size"].replace(",", ".")) * MM_PER_CM, 0.0)
+        mm = float(row["pixel_size"].replace(",", ".")) * MM_PER_CM
     except ValueError:
         return 0.0
+    return mm if 0 < mm < math.inf else 0.0

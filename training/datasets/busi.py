@@ -25,6 +25,11 @@ _FILE_NAME = re.compile(r"(?P<image>(?P<kind>benign|malignant|normal) \((?P<numb
 _MARKS = ("measurement", "text", "doppler", "pictogram", "overlay")
 
 
+def is_busi(folder: Path) -> bool:
+    """Whether a folder has this layout, or holds the one that has."""
+    return any((folder / name).is_dir() for name in (PUBLISHED_FOLDER, *CLASS_NUMBERS))
+
+
 @cache
 def curation() -> Mapping[str, Mapping[str, str]]:
     """Rows of the curation table by file name, `benign/benign (1).png`."""

@@ -7,6 +7,9 @@ from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from training.datasets.records import CLASS_NUMBERS, MASK_LEVEL, Record
 
+DESKTOP_FILES = ("thumbs.db", "desktop.ini")
+"""What Windows leaves in folders of images; others begin with a dot."""
+
 
 def problems_of(records: Iterable[Record]) -> Iterator[str]:
     """Of records that a table or a listing names: files that are not there, names given twice, and `pixel_problems`."""
@@ -24,9 +27,10 @@ def problems_of(records: Iterable[Record]) -> Iterator[str]:
 
 
 def unnamed(folder: Path, named: Iterable[Path]) -> Iterator[str]:
-    """Files of a folder that nothing names."""
+    """Files of a folder that nothing names, but for those that desktops leave everywhere."""
     for path in sorted(set(folder.iterdir() if folder.is_dir() else ()) - set(named)):
-        yield f"{path}: nothing names it."
+        if not path.name.startswith(".") and path.name.lower() not in DESKTOP_FILES:
+            yield f"{path}: nothing names it."
 
 
 def pixel_problems(record: Record) -> Iterator[str]:

@@ -4,10 +4,12 @@ The table, a .csv of any name with the columns `file`, `class` and `patient`, ha
 `images/`, `normal`, `benign` or `malignant`, and whatever tells patients apart. The mask of an image lies in `masks/`
 as a PNG of the same stem and size; a normal image needs none. It is either a label map, with the values 0, 1 and 2 as
 the service answers it, or black with the lesion in white. So a mask that the service made and somebody corrected goes
-back in as it is. The name of the folder is the name of the data set.
+back in as it is. The gravest lesion of a label map is of the class that the table gives the image. The name of the
+folder is the name of the data set.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +21,7 @@ from PIL import UnidentifiedImageError
 from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from training.datasets.checks import unnamed
-from training.datasets.records import CLASS_NUMBERS, Record
+from training.datasets.records import CLASS_NUMBERS, PUBLISHED, Record
 from training.datasets.tables import Row, read_table
 from training.errors import DatasetInvalid
 
@@ -28,8 +30,8 @@ WHITE = 255
 
 
 def is_own_folder(folder: Path) -> bool:
-    """Whether a folder has this layout: the two folders and a table with the columns."""
-    return (folder / "images").is_dir() and any(_is_the_table(path) for path in folder.glob("*.csv"))
+    """Whether a folder is meant to have this layout; what else it lacks is said when it is read."""
+    return (folder / "images").is_dir()
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,7 @@ class OwnRecord(Record):
     """A record whose mask is a label map, or white on black."""
 
     def read_reference(self) -> NDArray[np.uint8]:
-        if not self.masks:
-            image = self.read_image()
-            return np.zeros((image.rows, image.columns), dtype=np.uint8)
-        return stored_classes(self.masks[0], self.kind)
+        return stored_classes(self.masks[0], self.kind) if self.masks else super().read_reference()
 
 
 def stored_classes(mask: Path, kind: str) -> NDArray[np.uint8]:
@@ -75,50 +74,64 @@ def read_own_folder(folder: Path) -> tuple[Record, ...]:
     """
     tables = sorted(folder.glob("*.csv"))
     if len(tables) != 1:
-        raise DatasetInvalid(folder, [f"{folder}: it takes one table, here are {len(tables)} files *.csv."])
+        raise DatasetInvalid(
+            folder,
+            [f"{folder}: it takes one table *.csv with {', '.join(COLUMNS)}; here are {len(tables)} such files."],
+        )
     rows = read_table(tables[0], COLUMNS)
-    problems = [problem for number, row in enumerate(rows, 2) for problem in _row_problems(tables[0], number, row)]
+    problems, records = list(_name_problems(folder, tables[0], rows)), []
+    for number, row in enumerate(rows, 2):
+        of_row = list(_row_problems(f"{tables[0]}, line {number}", row))
+        problems += of_row
+        if not of_row:
+            records.append(_record(folder, row))
+    problems += [problem for record in records for problem in _file_problems(record)]
+    images = {folder / "images" / row["file"] for row in rows}
+    problems += unnamed(folder / "images", images)
+    problems += unnamed(folder / "masks", (_mask_of(image) for image in images))
     if problems:
-        raise DatasetInvalid(folder, problems)
-    records = tuple(_record(folder, row) for row in rows)
-    problems = [problem for record in records for problem in _file_problems(record)]
-    for name in {record.name for record in records if [each.name for each in records].count(record.name) > 1}:
-        problems.append(f"{tables[0]}: {name} has several lines.")
-    problems += unnamed(folder / "images", (record.image for record in records))
-    problems += unnamed(folder / "masks", (mask for record in records for mask in record.masks))
-    if problems:
-        raise DatasetInvalid(folder, problems)
-    return records
+        raise DatasetInvalid(folder, list(dict.fromkeys(problems)))
+    return tuple(records)
 
 
-def _is_the_table(path: Path) -> bool:
-    try:
-        read_table(path, COLUMNS)
-    except DatasetInvalid:
-        return False
-    return True
+def _mask_of(image: Path) -> Path:
+    return image.parents[1] / "masks" / f"{image.stem}.png"
 
 
-def _row_problems(table: Path, number: int, row: Row) -> Iterator[str]:
-    where, file = f"{table}, line {number}", PurePosixPath(row["file"])
+def _name_problems(folder: Path, table: Path, rows: Sequence[Row]) -> Iterator[str]:
+    """Of the names of the set and its files among each other."""
+    if _name_of(folder) in PUBLISHED:
+        yield f"{folder}: it bears the name of a published data set; give the folder another one."
+    files = Counter(row["file"] for row in rows if row["file"])
+    yield from (f"{table}: {file} has several lines." for file, count in files.items() if count > 1)
+    stems = Counter(Path(file).stem for file in files)
+    yield from (f"{table}: {stem} is the stem of {count} files." for stem, count in stems.items() if count > 1)
+
+
+def _name_of(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _row_problems(where: str, row: Row) -> Iterator[str]:
+    file = PurePosixPath(row["file"])
     if not row["file"] or file.is_absolute() or ".." in file.parts or len(file.parts) != 1:
         yield f"{where}: file is {row['file']!r}, not the name of a file in images/."
-    if row.get("class", "").lower() not in CLASS_NUMBERS:
-        yield f"{where}: class is {row.get('class', '')!r}, not one of {', '.join(CLASS_NUMBERS)}."
-    if not row.get("patient"):
+    if row["class"].lower() not in CLASS_NUMBERS:
+        yield f"{where}: class is {row['class']!r}, not one of {', '.join(CLASS_NUMBERS)}."
+    if not row["patient"]:
         yield f"{where}: patient is empty; without it images of one person could be on both sides of a split."
 
 
 def _record(folder: Path, row: Row) -> Record:
-    mask = folder / "masks" / f"{Path(row['file']).stem}.png"
+    image = folder / "images" / row["file"]
     kind = row["class"].lower()
     return OwnRecord(
         name=row["file"],
-        image=folder / "images" / row["file"],
-        masks=(mask,) if kind != "normal" or mask.exists() else (),
+        image=image,
+        masks=(_mask_of(image),) if kind != "normal" or _mask_of(image).exists() else (),
         kind=kind,
         scene=row["file"],
-        dataset=folder.resolve().name,
+        dataset=_name_of(folder),
         patient=row["patient"],
     )
 
@@ -137,10 +150,12 @@ def _file_problems(record: Record) -> Iterator[str]:
         try:
             # white is a lesion even in what should be normal
             reference = stored_classes(mask, record.kind if record.kind != "normal" else "benign")
-        except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
             yield f"{mask}: cannot be read as a mask: {error}."
             continue
         if reference.shape != shape:
             yield f"{mask}: {reference.shape} pixels, its image has {shape} (rows, columns)."
-        if (record.kind == "normal") == bool(reference.any()):
-            yield f"{mask}: {'a lesion, and the image is normal' if reference.any() else 'it is empty'}."
+        gravest = list(CLASS_NUMBERS)[int(reference.max())]
+        if gravest != record.kind:
+            found = "it is empty" if gravest == "normal" else f"a {gravest} lesion is the gravest in it"
+            yield f"{mask}: {found}, and the image is {record.kind}."

@@ -11,6 +11,9 @@ from efsnet.image import Image, PixelSpacing, decode_image
 CLASS_NUMBERS = {"normal": 0, "benign": 1, "malignant": 2}
 """What the pixels of a mask become; a normal image has none."""
 
+PUBLISHED = ("BUSI", "BUS-BRA", "BrEaST", "UDIAT", "OASBUD", "BUS-UCLM")
+"""Names of the published sets that are read; no other set may bear one."""
+
 MASK_LEVEL = 127
 """Stored values of a mask above this are lesion; masks are 0 and 255, some saved with a little noise."""
 
@@ -22,7 +25,7 @@ class Record:
     Args:
         name: Unique within its data set, a path with forward slashes: `benign/benign (1).png`.
         image: The image file.
-        masks: The mask files, merged by union; of the image's own size.
+        masks: The mask files, merged by union; of the image's own size. Without any nothing is marked.
         kind: `normal`, `benign` or `malignant`, of the image as a whole.
         scene: Images of one scene show the same view of the same breast; one of them is tested.
         dataset: The published name of the set.
@@ -66,5 +69,7 @@ class Record:
 
     def read_reference(self) -> NDArray[np.uint8]:
         """The expert's label map: (rows, columns) uint8 of class numbers, on the image's grid."""
+        if not self.masks:
+            return np.zeros_like(self.read_image().pixels)
         union = np.any([decode_image(mask.read_bytes()).pixels > MASK_LEVEL for mask in self.masks], axis=0)
         return np.asarray(union * CLASS_NUMBERS[self.kind], dtype=np.uint8)

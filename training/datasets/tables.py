@@ -2,8 +2,11 @@
 
 import csv
 import io
+import zlib
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 import openpyxl
@@ -11,6 +14,9 @@ import openpyxl
 from training.errors import DatasetInvalid
 
 Row = Mapping[str, str]
+
+UNREADABLE = (OSError, EOFError, csv.Error, BadZipFile, ParseError, zlib.error, KeyError, IndexError, ValueError)
+"""What the readers of the two formats raise for a damaged file."""
 
 
 def read_table(path: Path, columns: Collection[str]) -> Sequence[Row]:
@@ -25,13 +31,16 @@ def read_table(path: Path, columns: Collection[str]) -> Sequence[Row]:
     """
     try:
         lines = _spreadsheet(path) if path.suffix == ".xlsx" else _csv(path)
-    except (OSError, UnicodeDecodeError, csv.Error, BadZipFile, KeyError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise DatasetInvalid(path.parent, [f"{path}: its letters are not in UTF-8: save it as CSV UTF-8."]) from error
+    except UNREADABLE as error:
         raise DatasetInvalid(path.parent, [f"{path}: cannot be read: {error}"]) from error
     header = [cell.lower() for cell in lines[0]] if lines else []
     missing = sorted({column.lower() for column in columns} - set(header))
     if missing:
         raise DatasetInvalid(path.parent, [f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}."])
-    rows = [dict(zip(header, line, strict=False)) for line in lines[1:] if any(line)]
+    # a line may end early, with its empty cells left out
+    rows = [dict(zip_longest(header, line[: len(header)], fillvalue="")) for line in lines[1:] if any(line)]
     if not rows:
         raise DatasetInvalid(path.parent, [f"{path}: no row below its header."])
     return rows
@@ -46,5 +55,8 @@ def _csv(path: Path) -> list[list[str]]:
 
 
 def _spreadsheet(path: Path) -> list[list[str]]:
-    sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0]
-    return [["" if cell is None else str(cell).strip() for cell in line] for line in sheet.iter_rows(values_only=True)]
+    # opened here, as openpyxl leaves open what it could not read
+    with path.open("rb") as file:
+        sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        rows = sheet.iter_rows(values_only=True)
+        return [["" if cell is None else str(cell).strip() for cell in line] for line in rows]

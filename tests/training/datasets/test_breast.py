@@ -47,7 +47,28 @@ def test_every_image_of_the_spreadsheet_is_a_record(folder: Path) -> None:
     assert 640 == (benign.read_reference() == 1).sum()
     assert 600 == (malignant.read_reference() == 2).sum()
     assert "normal" == normal.kind
-    assert not normal.read_reference().any()
+    assert np.array_equal(np.zeros((ROWS, COLUMNS)), normal.read_reference())
+
+
+def test_masks_named_in_a_cell_are_all_read(folder: Path) -> None:
+    """Several are joined by `&`; one that is named and not there is a problem."""
+    images = folder / "BrEaST-Lesions_USG-images_and_masks"
+    line = (1, "case001.png", "case001_tumor.png", "case001_other1.png&case001_other2.png", 0.0071, "benign")
+    write_sheet(next(folder.glob("*.xlsx")), [HEADER, line])
+
+    with pytest.raises(DatasetInvalid, match=r"case001_other2\.png: it is named, and not here"):
+        read_breast(folder)
+    write_mask(images / "case001_other2.png")
+    (record,) = read_breast(folder)
+
+    assert ["case001_other1.png", "case001_other2.png", "case001_tumor.png"] == [mask.name for mask in record.masks]
+
+
+def test_an_image_without_its_pixel_size_has_no_spacing(folder: Path) -> None:
+    """None is invented, and the image is read."""
+    write_sheet(next(folder.glob("*.xlsx")), [HEADER, (3, "case003.png", "", "", "", "normal")])
+
+    assert read_breast(folder)[0].read_image().spacing is None
 
 
 def test_transparent_pixels_are_black(folder: Path) -> None:

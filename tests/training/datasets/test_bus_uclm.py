@@ -29,7 +29,9 @@ def folder(tmp_path: Path) -> Path:
     for name, boxes in (("ALWI_000", ()), ("ALWI_001", (GREEN,)), ("BETH_000", (RED,)), ("BETH_001", (GREEN, RED))):
         write_image(tmp_path / f"images/{name}.png")
         write_coloured(tmp_path / f"masks/{name}.png", *boxes)
-    (tmp_path / "INFO.csv").write_text("Image;Label\nALWI_000.png;Normal\n")
+    (tmp_path / "INFO.csv").write_text(
+        "Image;Label;Marks;Doppler\nALWI_000.png;Normal;No;No\nBETH_000.png;Malignant;Yes;Yes\n"
+    )
     return tmp_path
 
 
@@ -57,6 +59,24 @@ def test_every_problem_is_listed(folder: Path) -> None:
     assert 5 == len(caught.value.problems)
     for word in ("ALWI_000", "ZOE_000", "neither black, green nor red", "(40, 64)", "BETH_001"):
         assert word in problems
+
+
+def test_what_is_burned_in_is_remarked(folder: Path) -> None:
+    """INFO.csv says of which images, in the columns that it has; a copy without it is read too."""
+    assert [(), (), ("doppler", "overlay"), ()] == [record.remarks for record in read_bus_uclm(folder)]
+
+    (folder / "INFO.csv").unlink()
+
+    assert [()] * 4 == [record.remarks for record in read([folder])]
+
+
+def test_the_four_images_without_a_mask_of_their_size_are_not_read(folder: Path) -> None:
+    """Nobody knows how the published mask lies on them; the patient's other images are read."""
+    for name in ("HESN_001", "HESN_002"):
+        write_image(folder / f"images/{name}.png")
+        write_coloured(folder / f"masks/{name}.png", GREEN, rows=40 if name == "HESN_002" else ROWS)
+
+    assert ["HESN_001.png"] == [record.name for record in read_bus_uclm(folder) if record.patient == "HESN"]
 
 
 def test_yellow_is_no_class(folder: Path) -> None:

@@ -119,6 +119,66 @@ def test_one_table_is_taken(folder: Path) -> None:
         read_own_folder(folder)
 
 
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (TABLE.replace("patient", "woman"), "no column patient"),
+        ("file,class,patient\n", "no row below its header"),
+        ("", "no column class, file, patient"),
+        (TABLE + "d.png,benign\n", "patient is empty"),
+        (None, "it takes one table"),
+    ],
+    ids=["a column is missing", "no rows", "empty", "a line ends early", "no table"],
+)
+def test_a_folder_with_a_bad_table_is_still_an_own_folder(folder: Path, table: str | None, words: str) -> None:
+    """It is told what its table lacks, not that it is no copy of some published set."""
+    if table is None:
+        (folder / "list.csv").unlink()
+    else:
+        (folder / "list.csv").write_text(table, encoding="utf-8")
+
+    with pytest.raises(DatasetInvalid, match=words):
+        read([folder])
+
+
+def test_a_table_in_other_letters_is_told(folder: Path) -> None:
+    """Spreadsheets of Windows write them; names of patients would be read wrongly."""
+    (folder / "list.csv").write_bytes(TABLE.replace("p1", "Muñoz").encode("cp1252"))
+
+    with pytest.raises(DatasetInvalid, match="save it as CSV UTF-8"):
+        read_own_folder(folder)
+
+
+def test_the_class_of_a_label_map_is_the_class_of_the_table(folder: Path) -> None:
+    """One of the two is a slip, and nobody but the hospital knows which."""
+    write_mask(folder / "masks" / "a.png", value=2)
+
+    with pytest.raises(DatasetInvalid, match="a malignant lesion is the gravest in it, and the image is benign"):
+        read_own_folder(folder)
+
+
+def test_what_desktops_leave_is_no_image(folder: Path) -> None:
+    """Nobody sees these files, and nobody put them there."""
+    for name in ("images/Thumbs.db", "images/.DS_Store", "masks/desktop.ini"):
+        (folder / name).write_bytes(b"")
+
+    assert 3 == len(read_own_folder(folder))
+
+
+def test_a_set_cannot_take_the_name_of_a_published_one(folder: Path) -> None:
+    """Its images would be taken for that set's."""
+    with pytest.raises(DatasetInvalid, match="give the folder another"):
+        read_own_folder(folder.rename(folder.with_name("BUSI")))
+
+
+def test_a_folder_that_is_no_data_set_is_told_what_there_is(tmp_path: Path) -> None:
+    """The layouts that are read, or that the folder is not there."""
+    with pytest.raises(DatasetInvalid, match="nothing here says which data set it is"):
+        read([tmp_path])
+    with pytest.raises(DatasetInvalid, match="no such folder"):
+        read([tmp_path / "nowhere"])
+
+
 def test_a_set_given_twice_is_refused(folder: Path) -> None:
     """Its images would be on both sides of a split, and count twice."""
     with pytest.raises(DatasetInvalid, match="in another folder too"):
