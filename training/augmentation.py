@@ -19,6 +19,10 @@ SECTOR_HALF_ANGLE = (0.45, 0.75)
 """Of a sector, in radians."""
 
 
+BLANK_NOISE = 0.05
+"""Largest standard deviation of the noise of a blank image."""
+
+
 class Batch(NamedTuple):
     """What the network sees in a step, what an expert says of it, and a teacher, if there is one.
 
@@ -57,15 +61,13 @@ class Augmenter:
         if batch.taught is not None:
             taught = self._warped(batch.taught.float(), grid)
             taught[:, 0] += 1 - taught.sum(dim=1)  # and so it is for the teacher
-        images = self._grey(images)
+        changed = Batch(self._grey(images), references, taught)
         if self.rules.frame > 0:
-            outside = self._outside(len(images), size)
-            images = images.masked_fill(outside.unsqueeze(1), 0.0)
-            references = references.masked_fill(outside, 0)
-            if taught is not None:
-                taught = taught.masked_fill(outside.unsqueeze(1), 0.0)
-                taught[:, 0].masked_fill_(outside, 1.0)
-        return Batch(images, references, taught)
+            changed = _overlaid(changed, self._outside(len(images), size), torch.zeros(()))
+        if self.rules.blank > 0:
+            blank = self._happens(len(images), self.rules.blank).view(-1, 1, 1).expand(-1, size, size)
+            changed = _overlaid(changed, blank, self._nothing(changed.images))
+        return changed
 
     def _warped(self, pixels: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
         return functional.grid_sample(pixels, grid, mode, self.rules.padding, align_corners=False)
@@ -83,6 +85,12 @@ class Augmenter:
         sector = sector | (depth**2 + (columns - 0.5) ** 2 > (0.5 + apex) ** 2)
         chosen = torch.where(self._happens(count, 0.5).view(-1, 1, 1), margins, sector)
         return chosen & self._happens(count, self.rules.frame).view(-1, 1, 1)
+
+    def _nothing(self, images: Tensor) -> Tensor:
+        """As many images of an even grey with a little noise; half of them are black."""
+        grey = self._uniform(len(images), -1, 1).clamp_min(0).view(-1, 1, 1, 1)
+        noise = self._uniform(len(images), 0, BLANK_NOISE).view(-1, 1, 1, 1)
+        return (grey + noise * self._normal(images)).clamp(0, 1)
 
     def _uniform(self, count: int, low: float, high: float) -> Tensor:
         return torch.rand(count, generator=self.generator) * (high - low) + low
@@ -148,3 +156,12 @@ class Augmenter:
         stacked = functional.conv2d(stacked, kernel.view(count, 1, 1, -1), groups=count)
         stacked = functional.conv2d(stacked, kernel.view(count, 1, -1, 1), groups=count)
         return stacked.view(count, 1, rows, columns)
+
+
+def _overlaid(batch: Batch, where: Tensor, images: Tensor) -> Batch:
+    """The batch with other grey values where (batch, rows, columns) bool says so, and nothing marked there."""
+    taught = batch.taught
+    if taught is not None:
+        taught = taught.masked_fill(where.unsqueeze(1), 0.0)
+        taught[:, 0].masked_fill_(where, 1.0)
+    return Batch(torch.where(where.unsqueeze(1), images, batch.images), batch.references.masked_fill(where, 0), taught)

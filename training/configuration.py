@@ -80,6 +80,8 @@ class Augmentation(Part):
     """Largest share by which grey values rise or fall from the top of the image to its bottom."""
     frame: Fraction = 0.0
     """Probability that a border of the image is black: straight margins, or the outside of a sector."""
+    blank: Fraction = 0.0
+    """Probability that there is no picture: black or an even grey with a little noise, and nothing marked."""
 
 
 class Loss(Part):

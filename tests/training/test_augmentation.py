@@ -121,6 +121,17 @@ def test_a_frame_blackens_a_border_and_what_is_marked_there() -> None:
     assert share.max() < 0.6
 
 
+def test_a_blank_image_has_nothing_in_it() -> None:
+    """As many as asked for become black or an even grey, and lose their references; the others keep both."""
+    images, references = augmented(Augmentation(blank=0.5), batch=64)
+    marked = references.flatten(1).any(dim=1)
+
+    assert 16 < int(marked.sum()) < 48
+    assert torch.allclose(square()[0][0], images[marked][0], atol=1e-4)
+    assert float(images[~marked].flatten(1).std(dim=1).max()) < 0.06
+    assert 8 < int((images[~marked].flatten(1).median(dim=1).values < 0.05).sum()) < 28
+
+
 def test_depth_gain_tilts_the_brightness_from_top_to_bottom() -> None:
     """As a wrongly set time-gain compensation does; the middle row keeps its values."""
     grey = Batch(torch.full((8, 1, SIZE, SIZE), 0.5), torch.zeros(8, SIZE, SIZE, dtype=torch.uint8))
@@ -131,7 +142,9 @@ def test_depth_gain_tilts_the_brightness_from_top_to_bottom() -> None:
     assert (rows[:, 0, 0] - 0.5).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("rules", [Augmentation(rotation=40), Augmentation(padding="zeros", shift=0.4, frame=1.0)])
+@pytest.mark.parametrize(
+    "rules", [Augmentation(rotation=40), Augmentation(padding="zeros", shift=0.4, frame=1.0), Augmentation(blank=0.5)]
+)
 def test_a_teachers_answers_follow_the_image(rules: Augmentation) -> None:
     """They stay on the lesion, stay probabilities, and say background where there is nothing to see."""
     images, references = square(16)
