@@ -7,6 +7,9 @@
   - DraftInvalid: what is to be published does not make a version
   - PromotionInvalid: a promotion that cannot be
   - PromotionConflict: the alias does not name the version that the caller took it to
+  - PromotionRefused: the gate
+    · MetricsMissing
+    · WorseThanProduction
   - NothingToRollBack
   - IntegrityError: what is stored is not what was published
     · ManifestInvalid
@@ -16,6 +19,12 @@
     · DigestMismatch
     · ChainBroken
     · ReplayDiffers
+    · SignatureUntrusted: nobody who is trusted vouches for it
+      Unsigned
+      SignerUnknown
+      SignatureInvalid
+  - AlreadySigned
+  - KeyUnusable
   - DigestInvalid: a text that is no digest
   - StoreUnusable: the folder cannot be read or written
 """
@@ -47,6 +56,18 @@ class PromotionInvalid(ModelStoreError):
 
 class PromotionConflict(ModelStoreError):
     """The alias does not name the version that the caller took it to; nothing was changed."""
+
+
+class PromotionRefused(ModelStoreError):
+    """The gate: this promotion needs a reason to overrule it."""
+
+
+class MetricsMissing(PromotionRefused):
+    """Nobody has measured how good the version is."""
+
+
+class WorseThanProduction(PromotionRefused):
+    """On the same images the version in production did better."""
 
 
 class NothingToRollBack(ModelStoreError):
@@ -83,6 +104,30 @@ class ChainBroken(IntegrityError):
 
 class ReplayDiffers(IntegrityError):
     """A reference image does not give its label map on this machine."""
+
+
+class SignatureUntrusted(IntegrityError):
+    """Nobody who is trusted vouches for the version."""
+
+
+class Unsigned(SignatureUntrusted):
+    """The version has no signature."""
+
+
+class SignerUnknown(SignatureUntrusted):
+    """The version is signed with a key that is not trusted."""
+
+
+class SignatureInvalid(SignatureUntrusted):
+    """The signature was changed, is of another version, or of a form that is not known here."""
+
+
+class AlreadySigned(ModelStoreError):
+    """The version has a signature, and not by this key."""
+
+
+class KeyUnusable(ModelStoreError):
+    """A key that cannot be read, is of another kind, or does not open with the passphrase."""
 
 
 class DigestInvalid(ModelStoreError, ValueError):

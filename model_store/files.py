@@ -42,17 +42,17 @@ def entries(folder: Path) -> tuple[os.DirEntry[str], ...]:
 
 
 @translated()
-def read(path: Path, at_most: int) -> bytes | None:
+def read(path: Path, at_most: int, *, follow: bool = False) -> bytes | None:
     """The first `at_most` + 1 bytes of a regular file, or None where there is nothing.
 
-    A link is not followed, a pipe does not block, and a file that has grown costs no memory.
+    A link is not followed unless asked for, a pipe does not block, and a file that has grown costs no memory.
 
     Raises:
         FileUnexpected: It is not a regular file.
         StoreUnusable: It cannot be read.
     """
     try:
-        with open(path, "rb", opener=_unfollowed) as file:
+        with open(path, "rb", opener=_unblocked if follow else _unfollowed) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode):
                 return file.read(min(status.st_size, at_most) + 1)
@@ -64,12 +64,20 @@ def read(path: Path, at_most: int) -> bytes | None:
     raise FileUnexpected(f"{path} is not a regular file.")
 
 
+def _unblocked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _unfollowed(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _read_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o444)
+
+
+def _secret(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o400)
 
 
 @contextmanager
@@ -96,9 +104,9 @@ def make_folder(folder: Path) -> None:
 
 
 @translated()
-def write(path: Path, content: bytes) -> None:
-    """A new file that nobody may write to; it is on the disk for good once its folder is synced."""
-    with open(path, "xb", opener=_read_only) as file:
+def write(path: Path, content: bytes, *, secret: bool = False) -> None:
+    """A new file that nobody may write to, or even read but its owner; for good once its folder is synced."""
+    with open(path, "xb", opener=_secret if secret else _read_only) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -145,15 +153,20 @@ def move_exclusively(folder: Path, target: Path) -> bool:
 
 
 @translated()
-def create_exclusively(path: Path, content: bytes) -> bool:
-    """Whether the file was made, in one piece: not if something is there."""
-    with temporary(path.parent) as folder:
+def create_exclusively(path: Path, content: bytes, *, made_in: Path | None = None) -> bool:
+    """Whether the file was made, in one piece: not if something is there.
+
+    It is made in the folder where it will be, or where nothing temporary may be, in another of the same file system.
+    """
+    with temporary(made_in or path.parent) as folder:
         whole = folder / path.name
         write(whole, content)
         try:
             path.hardlink_to(whole)
         except FileExistsError:
-            return False
+            # A server that was asked twice, because its first answer was lost, says so of our own link.
+            if not path.samefile(whole):
+                return False
     sync(path.parent)
     return True
 

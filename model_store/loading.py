@@ -12,12 +12,15 @@ from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from efsnet.postprocessing import to_label_map
 from efsnet.predictor import Predictor, Provider
-from model_store.errors import ReplayDiffers
+from model_store.errors import ReplayDiffers, SignatureUntrusted
 from model_store.manifest import MODEL
+from model_store.signatures import Signature, Trust, verify
 from model_store.version import Version
 
 REPLAY_TOLERANCE = 0.001
 """Share of a reference image's pixels that may differ: engines round differently where two classes tie."""
+
+UNASKED = Trust()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class LoadedVersion:
     predictors: tuple[Predictor, ...]
     """One a worker, all of the same bytes."""
     replay: tuple[ReplayedImage, ...]
+    signature: Signature | None = None
+    """Who vouches for it; None if that was not asked, or if nobody does who is trusted."""
+    doubt: SignatureUntrusted | None = None
+    """What `require` would have refused it for, where the policy was `warn`."""
 
     @property
     def predictor(self) -> Predictor:
@@ -50,8 +57,9 @@ def load(
     provider: Provider = "auto",
     threads: int = 1,
     workers: int = 1,
+    trust: Trust = UNASKED,
 ) -> LoadedVersion:
-    """The version, checked: every file against its digest, then every reference image against its label map.
+    """The version, checked: every file against its digest, then its signature, then its reference images.
 
     Each file is read once, and the bytes that were checked are the bytes that predict.
 
@@ -60,18 +68,33 @@ def load(
         provider: Inference engine.
         threads: Of each predictor.
         workers: Number of predictors.
+        trust: Whose signature is asked for; by default nobody's.
 
     Raises:
         IntegrityError: A file is missing, changed, or was not published with the version; or the replay differs.
+        SignatureUntrusted: The policy is `require`, and the version is unsigned, or its signature is not trusted.
         EngineUnavailable: The engine is not installed here.
         ModelUnusable: The graph cannot be loaded, or is not of the specified shape.
     """
     contents = version.contents()
+    signature, doubt = _vouched(version, trust)
     specification = version.manifest.specification
     predictors = tuple(
         Predictor(contents[MODEL], specification, provider=provider, threads=threads) for _ in range(workers)
     )
-    return LoadedVersion(version, predictors, tuple(_replayed(version, contents, predictors[0])))
+    replay = tuple(_replayed(version, contents, predictors[0]))
+    return LoadedVersion(version, predictors, replay, signature, doubt)
+
+
+def _vouched(version: Version, trust: Trust) -> tuple[Signature | None, SignatureUntrusted | None]:
+    if trust.keys is None:
+        return None, None
+    try:
+        return verify(version, trust.keys), None
+    except SignatureUntrusted as error:
+        if trust.policy == "require":
+            raise
+        return None, error
 
 
 def _replayed(version: Version, contents: Mapping[str, bytes], predictor: Predictor) -> Iterator[ReplayedImage]:

@@ -17,6 +17,8 @@ from model_store.seal import sealed, unsealed
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
+SIGNATURE = "model.sig"
+"""The one file of a version that its manifest cannot list: it is made of the manifest, when that is published."""
 MANIFEST_MAX_BYTES = 1_000_000
 
 NAME_PATTERN = "^[a-z][a-z0-9_-]{0,63}$"
@@ -32,8 +34,8 @@ def _plain_path(text: str) -> str:
     """A path inside the version's folder, on any file system, that can be written in one way only."""
     if len(text) > 200 or not all(_PATH_PART.fullmatch(part) for part in text.split("/")):
         raise ValueError("a file is named by a relative path of letters, digits, '.', '_', '-' and '/'")
-    if text == MANIFEST:
-        raise ValueError("a manifest cannot hold its own digest")
+    if text.lower() in {MANIFEST, SIGNATURE}:
+        raise ValueError("a manifest can hold neither its own digest nor that of its signature")
     return text
 
 

@@ -8,7 +8,9 @@ from typing import Self
 from model_store import files
 from model_store.digest import Digest
 from model_store.errors import DigestMismatch, FileMissing, FileUnexpected, IntegrityError, ManifestInvalid
-from model_store.manifest import MANIFEST, MANIFEST_MAX_BYTES, Manifest
+from model_store.manifest import MANIFEST, MANIFEST_MAX_BYTES, SIGNATURE, Manifest
+
+SIGNATURE_MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,24 @@ class Version:
     def contents(self) -> Mapping[str, bytes]:
         """Every file's content by its path, the manifest's too, each read once: what was checked is what is given.
 
+        The signature is among them if there is one, as it lies there: what it is worth, `signatures` finds out.
+
         Raises:
             IntegrityError: The first damage that is found.
         """
         for damage in self._unexpected():
             raise damage
-        return {relative: self.read(relative) for relative in self._published()}
+        contents = {relative: self.read(relative) for relative in self._published()}
+        signature = self.signature()
+        return contents if signature is None else {**contents, SIGNATURE: signature}
+
+    def signature(self) -> bytes | None:
+        """The content of `model.sig`, of which nothing is believed yet; None where there is none.
+
+        Raises:
+            FileUnexpected: Something else than a file is in its place.
+        """
+        return files.read(self.path / SIGNATURE, SIGNATURE_MAX_BYTES)
 
     def damage(self) -> tuple[IntegrityError, ...]:
         """All that differs from what was published."""
@@ -86,13 +100,17 @@ class Version:
                 self.read(relative)
             except IntegrityError as error:
                 found.append(error)
+        try:
+            self.signature()
+        except FileUnexpected as error:
+            found.append(error)
         return tuple(found)
 
     def _published(self) -> tuple[str, ...]:
         return MANIFEST, *self.manifest.files
 
     def _unexpected(self) -> Iterator[FileUnexpected]:
-        published = set(self._published())
+        published = {*self._published(), SIGNATURE}
         folders = {str(parent) for path in published for parent in PurePosixPath(path).parents}
         for folder in sorted(folders):
             for entry in files.entries(self.path / folder):
