@@ -1,8 +1,10 @@
 """From an image to a probability map, through ONNX Runtime."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +15,7 @@ from efsnet.errors import ArrayInvalid, EngineUnavailable, ModelUnusable
 from efsnet.image import Image
 from efsnet.maps import ProbabilityMap
 from efsnet.preprocessing import to_input
-from efsnet.specification import Specification
+from efsnet.specification import Precision, Specification
 
 Provider = Literal["auto", "openvino", "cpu", "cuda", "tensorrt"]
 """What runs beneath ONNX Runtime; `auto` is the first of OpenVINO, CUDA and the CPU provider that works here."""
@@ -42,7 +44,7 @@ class Engine:
     """With its version, as in "ONNX Runtime 1.24.1"."""
     provider: str
     precision: str
-    """Of the arithmetic: "f32", or "tf32" for TensorRT."""
+    """Of the arithmetic: "f32" or "bf16", or "tf32" for TensorRT."""
     threads: int
 
 
@@ -57,23 +59,33 @@ class Predictor:
         specification: Of the version that the graph belongs to.
         provider: See `Provider`.
         threads: Threads of one prediction. One is best where several predictors work side by side.
+        precision: `bf16` is for OpenVINO on a processor with bfloat16. It decides some pixels differently.
 
     Raises:
-        EngineUnavailable: this machine or installation has not the asked provider.
+        EngineUnavailable: this machine or installation has not the asked provider or precision.
         ModelUnusable: the graph cannot be loaded, or its input or output is not as specified.
     """
 
     def __init__(
-        self, model: bytes, specification: Specification, *, provider: Provider = "auto", threads: int = 1
+        self,
+        model: bytes,
+        specification: Specification,
+        *,
+        provider: Provider = "auto",
+        threads: int = 1,
+        precision: Precision = "f32",
     ) -> None:
         self.specification = specification
+        if precision == "bf16":
+            _require_bfloat16(provider)
+            provider = "openvino"
         used, self._session = _first_that_works(
-            _installed(provider), lambda name: _session(model, specification, name, threads)
+            _installed(provider), lambda name: _session(model, specification, _Options(name, threads, precision))
         )
         self.engine = Engine(
             name=f"ONNX Runtime {onnxruntime.__version__}",
             provider=used,
-            precision="tf32" if used == "tensorrt" else "f32",
+            precision="tf32" if used == "tensorrt" else precision,
             threads=threads,
         )
 
@@ -92,6 +104,22 @@ class Predictor:
             raise ArrayInvalid(f"The network takes {expected} uint8, got {tensor.shape} {tensor.dtype}.")
         (probabilities,) = self._session.run(["probabilities"], {"image": tensor[np.newaxis]})
         return ProbabilityMap(probabilities[0])
+
+
+def has_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 here: an x86 processor with instructions for it, on Linux."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"\b(avx512_bf16|amx_bf16)\b", flags) is not None
+
+
+def _require_bfloat16(provider: Provider) -> None:
+    if provider not in ("auto", "openvino") or not _installed("openvino"):
+        raise EngineUnavailable("bfloat16 is computed by the OpenVINO provider alone: take f32, or that provider.")
+    if not has_bfloat16():
+        raise EngineUnavailable("This processor has no bfloat16 (avx512_bf16 or amx_bf16): take f32.")
 
 
 def _installed(provider: Provider) -> list[str]:
@@ -113,9 +141,19 @@ def _first_that_works(names: list[str], open_session: Callable[[str], Session]) 
     )
 
 
-def _session(model: bytes, specification: Specification, name: str, threads: int) -> Session:
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How a session computes."""
+
+    name: str
+    """Of the provider, as in `Provider`."""
+    threads: int
+    precision: Precision
+
+
+def _session(model: bytes, specification: Specification, asked: _Options) -> Session:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = asked.threads
     options.inter_op_num_threads = 1
     # Beyond "extended", the CPU provider reorders memory to its own layout: 41 CPU-ms at 512x512 in place of 37.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -127,27 +165,27 @@ def _session(model: bytes, specification: Specification, name: str, threads: int
     options.add_free_dimension_override_by_name("n", 1)
     try:
         session = onnxruntime.InferenceSession(
-            model, options, providers=[(_PROVIDERS[name], _provider_options(name, threads))], enable_fallback=0
+            model, options, providers=[(_PROVIDERS[asked.name], _provider_options(asked))], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime's own derive from nothing in common
-        raise ModelUnusable(f"The {name} provider cannot load the graph: {error}") from error
+        raise ModelUnusable(f"The {asked.name} provider cannot load the graph: {error}") from error
     _check(session, specification)
     return session
 
 
-def _provider_options(name: str, threads: int) -> dict[str, str]:
-    """Full precision in each of them; TensorRT alone has no option against TF32 (microsoft/onnxruntime#26029)."""
-    if name == "openvino":
+def _provider_options(asked: _Options) -> dict[str, str]:
+    """The asked precision in each; TensorRT alone has no option against TF32 (microsoft/onnxruntime#26029)."""
+    if asked.name == "openvino":
         # Left alone, it computes in bfloat16 where the processor can, and ties its threads to the first cores, the
         # same ones in each process.
         config = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": str(threads),
+            "INFERENCE_PRECISION_HINT": asked.precision,
+            "INFERENCE_NUM_THREADS": str(asked.threads),
             "NUM_STREAMS": "1",
             "ENABLE_CPU_PINNING": "NO",
         }
         return {"device_type": "CPU", "load_config": json.dumps({"CPU": config})}
-    return {"use_tf32": "0"} if name == "cuda" else {}
+    return {"use_tf32": "0"} if asked.name == "cuda" else {}
 
 
 def _check(session: Session, specification: Specification) -> None:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Channel8 = Annotated[int, Field(ge=0, le=255)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Precision = Literal["f32", "bf16"]
+"""Of the arithmetic: 32-bit floating point, or bfloat16 with its 8 significant bits, for processors that have it."""
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=8)]
 
 

@@ -9,17 +9,22 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, ValidationError, model_validator
 
-from efsnet.specification import Part, Specification
+from efsnet.specification import Part, Precision, Specification
 from model_store.digest import Digest, DigestText
 from model_store.errors import DraftInvalid, ManifestInvalid, SchemaUnknown
 from model_store.seal import sealed, unsealed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: version 0.1.0 of the product. 2: with `evaluated` and `precisions`, which a manifest of 1 does not have."""
+ADDED_IN_2 = frozenset({"evaluated", "precisions"})
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 SIGNATURE = "model.sig"
 """The one file of a version that its manifest cannot list: it is made of the manifest, when that is published."""
 MANIFEST_MAX_BYTES = 1_000_000
+
+PRECISION_MARGIN = 0.005
+"""Change of the lesion Dice, up or down, within which a reduced precision may be used."""
 
 NAME_PATTERN = "^[a-z][a-z0-9_-]{0,63}$"
 """Models and aliases: safe as a folder and in a URL, and never taken for a number or a digest."""
@@ -86,6 +91,9 @@ class Metric(Part):
         return self
 
 
+Metrics = Annotated[Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Metric], AfterValidator(_sorted)]
+
+
 class TrainingData(Part):
     """A data set that the version learnt from."""
 
@@ -93,6 +101,35 @@ class TrainingData(Part):
     images: Annotated[int, Field(ge=1)]
     digest: DigestText
     """Of the data set's content, as the training defines it."""
+
+
+class Evaluated(Part):
+    """The images of one data set on which the version was measured, and what came of it."""
+
+    name: Words
+    images: Annotated[int, Field(ge=1)]
+    digest: DigestText
+    """Of the images with their references, as the evaluation defines it: equal digests mean the same images."""
+    metrics: Metrics
+
+
+class MeasuredPrecision(Part):
+    """What computing in fewer bits does to the masks: against f32, on the same images with tumours and without."""
+
+    precision: Literal["bf16"]
+    engine: Words
+    """Of both, with its version."""
+    images: Annotated[int, Field(ge=1)]
+    dice_change: Metric
+    """Mean change of the lesion Dice, with its paired interval."""
+    differing_pixels: Annotated[float, Field(ge=0, le=1)]
+    """Share of the pixels whose class differs, over all images."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the interval of the change lies within PRECISION_MARGIN."""
+        interval = self.dice_change.interval
+        return interval is not None and interval[0] >= -PRECISION_MARGIN and interval[1] <= PRECISION_MARGIN
 
 
 class FileDigest(Part):
@@ -109,12 +146,20 @@ class Draft(Part):
     specification: Specification
     temperature: Annotated[float, Field(gt=0)]
     """What the logits are divided by before the softmax; part of the published graph."""
-    metrics: Annotated[Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Metric], AfterValidator(_sorted)]
+    metrics: Metrics
     """The evaluation in short, by name; `lesion_dice` is the one that lists show."""
     training_data: tuple[TrainingData, ...]
     code_commit: Words
     intended_use: Words
     licence: Words
+    evaluated: tuple[Evaluated, ...] = ()
+    """On what the metrics were measured, data set by data set; by it versions are compared when one is promoted."""
+    precisions: tuple[MeasuredPrecision, ...] = ()
+    """Reduced precisions that were measured."""
+
+    def allows(self, precision: Precision) -> bool:
+        """Whether masks may be computed in a precision: a reduced one must have been measured and found harmless."""
+        return precision == "f32" or {each.precision: each.allowed for each in self.precisions}.get(precision, False)
 
     @model_validator(mode="after")
     def _network_gives_the_specified_classes(self) -> Self:
@@ -126,11 +171,17 @@ class Draft(Part):
 class Manifest(Draft):
     """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     name: Name
     version: Number
     created_at: Moment
     files: Annotated[Mapping[FilePath, FileDigest], AfterValidator(_sorted)]
+
+    @model_validator(mode="after")
+    def _is_of_its_schema(self) -> Self:
+        if self.schema_version == 1 and self.model_fields_set & ADDED_IN_2:
+            raise ValueError(f"schema version 1 has neither {' nor '.join(sorted(ADDED_IN_2))}")
+        return self
 
     @model_validator(mode="after")
     def _files_make_a_version(self) -> Self:
@@ -195,7 +246,7 @@ class Manifest(Draft):
             raise ManifestInvalid(f"The manifest is invalid: {explained(error)}.") from error
 
     def __str__(self) -> str:
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=set(ADDED_IN_2) if self.schema_version == 1 else None)
         first = {key: content[key] for key in ("schema_version", "name", "version", "created_at")}
         text = json.dumps({**first, **content}, indent=2, ensure_ascii=False) + "\n"
         return sealed(text)

@@ -41,7 +41,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     metrics = Metrics(service_version())
     versions = Versions(
         ModelStore(settings.store),
-        load_version or partial(load, provider=settings.provider, workers=workers),
+        load_version or partial(load, provider=settings.provider, workers=workers, precision=settings.precision),
         metrics,
         model=settings.model,
         others=settings.loaded_versions,

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from efsnet.specification import Precision
 from service.errors import SettingsInvalid
 
 ELSEWHERE = frozenset({"EFSNET_BIND", "EFSNET_DATA", "EFSNET_MEMORY"})
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     """Model that answers when a request names none, with the version that its alias `production` names."""
     provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto"
     """Inference engine; `auto` takes the fastest of those installed."""
+    precision: Precision = "f32"
+    """Arithmetic of the network; `bf16` is for processors with bfloat16 and versions that were measured with it."""
     workers: PositiveInt | None = None
     """Images processed at the same time; one for each core by default."""
     queue_capacity: NonNegativeInt = 32

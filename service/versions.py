@@ -161,8 +161,9 @@ class Versions:
         self._metrics.selftest_success.labels(*names).set_to_current_time()
         self._metrics.selftest_differing.labels(*names).set(_differing_pixels(loaded))
         _LOG.info(
-            "loaded model=%s version=%d digest=%s engine=%s differing_pixels=%d duration_s=%.2f",
+            "loaded model=%s version=%d digest=%s engine=%s precision=%s differing_pixels=%d duration_s=%.2f",
             *(version.name, version.number, version.digest, loaded.predictor.engine.name),
+            *(loaded.predictor.engine.precision,),
             *(_differing_pixels(loaded), duration_s),
         )
         return loaded

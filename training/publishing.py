@@ -31,6 +31,7 @@ from training.evaluation.operating_point import OperatingPoint, read_operating_p
 from training.export.onnx_export import export, parity
 from training.model_card import model_card
 from training.networks import build, name_of
+from training.precision import measured_precisions
 from training.references import reference_images
 from training.run_folder import RunFolder
 from training.specification import specification
@@ -96,6 +97,7 @@ def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None 
         code_commit=environment["code_commit"],
         intended_use=INTENDED_USE,
         licence=LICENCE,
+        precisions=measured_precisions(folder),
     )
     contents = {
         MODEL: model,

@@ -9,7 +9,7 @@
         weights.safetensors  the final weights, present once the run is finished
 
 Evaluation adds `operating_point.json`, what the validation part chose, and `metrics.json`, the figures of the test
-part (see `training.evaluation`).
+part (see `training.evaluation`); `precision` adds `precisions.json`, what fewer bits do to the masks.
 """
 
 from collections.abc import Iterable
@@ -71,6 +71,10 @@ class RunFolder:
     @property
     def metrics_file(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def precisions_file(self) -> Path:
+        return self.path / "precisions.json"
 
     def configuration(self) -> Configuration:
         """The recipe of the run.

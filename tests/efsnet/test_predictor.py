@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from efsnet.errors import ArrayInvalid, EngineUnavailable, ModelUnusable
 from efsnet.image import Image
-from efsnet.predictor import Predictor, Provider, _first_that_works
+from efsnet.predictor import Predictor, Provider, _first_that_works, has_bfloat16
 from efsnet.specification import Specification
 
 INSTALLED = onnxruntime.get_available_providers()
@@ -83,6 +83,22 @@ def test_a_provider_that_is_not_installed_is_refused(tiny_model_bytes: bytes, sp
         if name not in INSTALLED:
             with pytest.raises(EngineUnavailable, match="CPUExecutionProvider"):
                 Predictor(tiny_model_bytes, specification, provider=provider)
+
+
+@pytest.mark.skipif("openvino" not in PROVIDERS or not has_bfloat16(), reason="no bfloat16 here")
+def test_bfloat16_is_near_and_says_so(tiny_model_bytes: bytes, specification: Specification, image: Image) -> None:
+    """Eight significant bits are a part in 256; the engine's precision is part of every answer."""
+    exact = Predictor(tiny_model_bytes, specification)
+    reduced = Predictor(tiny_model_bytes, specification, precision="bf16")
+
+    np.testing.assert_allclose(reduced.predict(image).array, exact.predict(image).array, atol=2**-8)
+    assert ("openvino", "bf16") == (reduced.engine.provider, reduced.engine.precision)
+
+
+def test_bfloat16_is_refused_where_it_cannot_be(tiny_model_bytes: bytes, specification: Specification) -> None:
+    """Never replaced by full precision in silence; the message says what to take."""
+    with pytest.raises(EngineUnavailable, match="take f32"):
+        Predictor(tiny_model_bytes, specification, provider="cpu", precision="bf16")
 
 
 class Session:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnxruntime import get_available_providers
 from PIL import Image as PillowImage
 
 from efsnet.errors import EFSNetError, ModelUnusable
+from efsnet.predictor import has_bfloat16
 from model_store.errors import DigestMismatch, FileMissing, FileUnexpected, ReplayDiffers
 from model_store.loading import ReplayedImage, load
-from model_store.manifest import Draft
+from model_store.manifest import Draft, MeasuredPrecision, Metric
 from model_store.store import ModelStore
 from model_store.version import Version
 
@@ -147,3 +149,36 @@ def test_a_graph_of_other_classes_cannot_be_used(
 
     with pytest.raises(EFSNetError):
         load(store.publish("efsnet", draft, tiny_contents))
+
+
+def measured_in_bf16(high: float) -> MeasuredPrecision:
+    """With a change of the Dice that may be as large as this."""
+    return MeasuredPrecision(
+        precision="bf16",
+        engine="ONNX Runtime",
+        images=100,
+        dice_change=Metric(value=0.0, interval=(-0.001, high)),
+        differing_pixels=0.001,
+    )
+
+
+@pytest.mark.parametrize(
+    ("precisions", "allowed"),
+    [((), False), ((measured_in_bf16(0.005),), True), ((measured_in_bf16(0.0051),), False)],
+    ids=["not measured", "harmless", "not harmless"],
+)
+def test_a_reduced_precision_is_taken_where_it_was_measured_and_found_harmless(
+    store: ModelStore,
+    tiny_draft: Draft,
+    tiny_contents: Mapping[str, bytes],
+    precisions: tuple[MeasuredPrecision, ...],
+    allowed: bool,  # noqa: FBT001 - a column of the table above
+) -> None:
+    """Else the version computes in f32; full precision is always allowed."""
+    draft = tiny_draft.model_copy(update={"precisions": precisions})
+    version = store.publish("efsnet", draft, tiny_contents)
+
+    assert allowed == version.manifest.allows("bf16")
+    assert version.manifest.allows("f32")
+    if not allowed or ("OpenVINOExecutionProvider" in get_available_providers() and has_bfloat16()):
+        assert ("bf16" if allowed else "f32") == load(version, precision="bf16").predictor.engine.precision

@@ -76,7 +76,7 @@ def predictions(predictor: Predictor, records: Iterable[Record]) -> Iterator[tup
     """Of each record, one at a time, with its reference on the network's grid."""
     for record in records:
         probability_map = predictor.predict(record.read_image())
-        yield probability_map, _on_grid_of(probability_map, record.read_reference())
+        yield probability_map, on_grid_of(probability_map, record.read_reference())
 
 
 def measure_all(subject: Subject, records: Iterable[Record], folder: EvaluationFolder) -> tuple[Case, ...]:
@@ -97,7 +97,7 @@ def measure_case(subject: Subject, record: Record) -> tuple[Case, LabelMap]:
     image, own_reference = record.read_image(), record.read_reference() > 0
     raw = subject.predictor.predict(image)
     before, after = tempered(raw, subject.before), tempered(raw, subject.after)
-    predicted, reference = to_label_map(after, subject.rules), _on_grid_of(raw, record.read_reference())
+    predicted, reference = to_label_map(after, subject.rules), on_grid_of(raw, record.read_reference())
     found, lesion = predicted.array > 0, reference.array > 0
     own_found = to_grid(predicted, image.rows, image.columns).array > 0
     components = match(found, lesion)
@@ -188,7 +188,7 @@ def match(found: NDArray[np.bool_], lesion: NDArray[np.bool_]) -> Matched:
     return Matched(lesion_count, found_50, found_10, found_count - found_10, int(areas.max(initial=0)))
 
 
-def _on_grid_of(probability_map: ProbabilityMap, reference: NDArray[np.uint8]) -> LabelMap:
+def on_grid_of(probability_map: ProbabilityMap, reference: NDArray[np.uint8]) -> LabelMap:
     return to_grid(LabelMap(reference), *probability_map.array.shape[1:])
 
 
