@@ -1,7 +1,6 @@
 """Look at published versions, check them, and decide which one serves."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +10,13 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from efsnet.errors import EFSNetError
+from model_store.copies import commands as copies
 from model_store.errors import IntegrityError, ModelStoreError
 from model_store.loading import load
 from model_store.manifest import Metric
+from model_store.options import DEFAULT_STORE, Model, Reference, Store
 from model_store.promotions import Promotion
 from model_store.store import ModelStore
-
-DEFAULT_STORE = Path("~/.local/share/efsnet/store")
 
 
 class OneLineErrors(TyperGroup):
@@ -35,14 +34,6 @@ app = typer.Typer(
     cls=OneLineErrors, help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
-Store = Annotated[
-    Path,
-    typer.Option(
-        envvar="EFSNET_STORE", metavar="DIR", parser=lambda text: Path(text).expanduser(), help="Where versions are."
-    ),
-]
-Model = Annotated[str, typer.Option(help="Name of the model.")]
-Reference = Annotated[str, typer.Argument(help="A number, an alias, or sha256: and the digest in full.")]
 Alias = Annotated[str, typer.Option(help="The name that is to mean another version.")]
 By = Annotated[str, typer.Option(envvar="USER", help="Who decided it; by default the user's name.")]
 Why = Annotated[str, typer.Option(help="The reason, kept on the record.")]
@@ -119,6 +110,12 @@ def rollback(
 ) -> None:
     """Undo the last promotion of an alias; once more, the one before it."""
     _report(ModelStore(store).rollback(model, alias, by=by, why=why))
+
+
+app.command("push")(copies.push)
+app.command("pull")(copies.pull)
+app.command("export")(copies.export)
+app.command("import")(copies.take)
 
 
 def _described(models: ModelStore, name: str, number: int, aliases: str) -> tuple[str, ...]:

@@ -25,6 +25,9 @@
       SignatureInvalid
   - AlreadySigned
   - KeyUnusable
+  - CopyInvalid: what came from elsewhere is no copy of a version
+  - VersionTaken: the number belongs to another version
+  - RegistryUnusable: the registry cannot be reached, refuses, or answers something else
   - DigestInvalid: a text that is no digest
   - StoreUnusable: the folder cannot be read or written
 """
@@ -128,6 +131,18 @@ class AlreadySigned(ModelStoreError):
 
 class KeyUnusable(ModelStoreError):
     """A key that cannot be read, is of another kind, or does not open with the passphrase."""
+
+
+class CopyInvalid(ModelStoreError):
+    """What came from elsewhere is no copy of a version, or of another one than was asked for."""
+
+
+class VersionTaken(ModelStoreError):
+    """The number belongs to another version, here or in the registry; nothing was changed."""
+
+
+class RegistryUnusable(ModelStoreError):
+    """The registry cannot be reached, refuses, or does not answer as one."""
 
 
 class DigestInvalid(ModelStoreError, ValueError):

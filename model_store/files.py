@@ -1,6 +1,7 @@
 """The only module that touches the disk: guarded reads, and writes that are durable, exclusive and all or nothing."""
 
 import errno
+import filecmp
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from model_store.errors import FileUnexpected, StoreUnusable
@@ -70,6 +72,10 @@ def _unblocked(path: str, flags: int) -> int:
 
 def _unfollowed(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _created(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _read_only(path: str, flags: int) -> int:
@@ -150,6 +156,40 @@ def move_exclusively(folder: Path, target: Path) -> bool:
         raise
     sync(target.parent)
     return True
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """A file outside of the store, open from its beginning; a pipe will do."""
+    with translated(), path.open("rb") as file:
+        yield file
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file outside of the store, to be written: at its place only when it is whole, and durable.
+
+    What is there already is not overwritten. It is written as `….part` beside it, which a killed process leaves and
+    the next one writes anew: memory sticks have no links, by which files appear in the store.
+
+    Raises:
+        StoreUnusable: It cannot be written, or another file is at its place.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb", opener=_created) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists() and not filecmp.cmp(part, path, shallow=False):
+            raise StoreUnusable(f"{path} exists already, with another content: choose another name.")
+        part.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        raise StoreUnusable(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 @translated()

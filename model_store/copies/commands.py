@@ -1,0 +1,120 @@
+"""`push`, `pull`, `export` and `import`, of which `model_store.cli` makes commands."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model_store.copies import archive
+from model_store.copies.arrival import Order, arrive
+from model_store.digest import Digest
+from model_store.options import DEFAULT_STORE, Model, Reference, Store
+from model_store.signatures import TrustedKeys
+from model_store.store import ModelStore
+
+if TYPE_CHECKING:
+    from model_store.copies.registry import Access
+
+RepositoryName = Annotated[str, typer.Argument(metavar="REPOSITORY", help="HOST[:PORT]/PATH of an OCI registry.")]
+Number = Annotated[int, typer.Argument(min=1, max=999_999_999, help="Number of the version.")]
+Expected = Annotated[
+    str | None, typer.Option("--digest", help="Refuse unless the version has this digest: sha256: and all of it.")
+]
+Trusted = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Refuse unless a key of this folder (*.pub) has signed the version.")
+]
+Authority = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", exists=True, dir_okay=False, metavar="FILE", help="PEM of who signs the registry's certificate."
+    ),
+]
+PlainHttp = Annotated[bool, typer.Option("--plain-http", help="Without TLS: anybody on the way can read and change.")]
+
+
+def push(
+    reference: Reference,
+    repository: RepositoryName,
+    *,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+    ca: Authority = None,
+    plain_http: PlainHttp = False,
+) -> None:
+    """Copy a version to an OCI registry, under its number. Who may: ORAS_USER and ORAS_PASS, or docker's log-in."""
+    from model_store.copies.registry import Repository, connected
+
+    version = ModelStore(store).version(model, reference)
+    with connected(Repository.parse(repository), _access(ca, plain_http=plain_http)) as registry:
+        new = registry.push(version)
+    done = "is now" if new else "was already"
+    typer.echo(f"{version} {done} at {repository}:{version.number}, {version.digest}.")
+
+
+def pull(
+    number: Number,
+    repository: RepositoryName,
+    *,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+    digest: Expected = None,
+    trusted: Trusted = None,
+    ca: Authority = None,
+    plain_http: PlainHttp = False,
+) -> None:
+    """Copy a version from an OCI registry into the store, checked byte by byte. Promoting it is a step of its own."""
+    from model_store.copies.registry import Repository, connected
+
+    order = _order(model, digest, trusted)
+    with connected(Repository.parse(repository), _access(ca, plain_http=plain_http)) as registry:
+        contents = registry.pull(number)
+    _take(store, contents, order)
+
+
+def export(
+    reference: Reference,
+    file: Annotated[Path, typer.Argument(help="Archive to write, such as efsnet-2.tar.")],
+    *,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+) -> None:
+    """Write a version as one tar, for a site without a network."""
+    version = ModelStore(store).version(model, reference)
+    archive.write(version, file)
+    typer.echo(f"{version} is in {file}, {version.digest}.")
+
+
+def take(
+    file: Annotated[Path, typer.Argument(help="Archive that `export` wrote.")],
+    *,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+    digest: Expected = None,
+    trusted: Trusted = None,
+) -> None:
+    """Take a version from a tar into the store, checked byte by byte. Promoting it is a step of its own."""
+    order = _order(model, digest, trusted)
+    _take(store, archive.read(file), order)
+
+
+def _access(authority: Path | None, *, plain_http: bool) -> "Access":
+    from model_store.copies.registry import Access
+
+    return Access.of_environment(authority=authority, plain_http=plain_http)
+
+
+def _order(name: str, digest: str | None, trusted: Path | None) -> Order:
+    return Order(
+        name,
+        Digest.parse(digest) if digest else None,
+        TrustedKeys.read(trusted) if trusted else None,
+    )
+
+
+def _take(store: Path, contents: Mapping[str, bytes], order: Order) -> None:
+    arrival = arrive(ModelStore(store), contents, order)
+    done = "is in the store now" if arrival.new else "was in the store already"
+    typer.echo(f"{arrival.version} {done}, intact, {arrival.version.digest}.")
+    if arrival.new:
+        typer.echo(f"To serve it: python -m model_store promote {arrival.version.number} --why REASON")
