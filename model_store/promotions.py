@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -32,6 +33,14 @@ def _one_line(text: str) -> str:
 Remark = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), AfterValidator(_one_line)]
 
 
+class Forced(Part):
+    """Why a promotion was made although the gate refused it."""
+
+    because: Remark
+    against: Remark
+    """What the gate said."""
+
+
 class Decision(Part):
     """That an alias shall name a version."""
 
@@ -42,6 +51,8 @@ class Decision(Part):
     """Of the version."""
     by: Remark
     why: Remark
+    forced: Forced | None = None
+    """Only where the gate was overruled, and left out of other records."""
 
 
 class Promotion(Decision):
@@ -67,7 +78,7 @@ class Promotion(Decision):
             raise ChainBroken(str(error)) from error
 
     def __str__(self) -> str:
-        return sealed(self.model_dump_json(indent=2) + "\n")
+        return sealed(self.model_dump_json(indent=2, exclude=None if self.forced else {"forced"}) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +115,14 @@ class PromotionLog:
         return promotion if written else None
 
     def _verified(self) -> Iterator[tuple[Promotion, bytes]]:
-        # Only the newest number is taken from the listing: one made during additions may lack an older one.
+        # A listing may lack what was added meanwhile, and on a network an older one may be given again: it says only
+        # that there are so many records at least, and each next one is asked for by its name.
         listed = [_FILE_NAME.fullmatch(entry.name) for entry in files.entries(self.folder)]
         newest = max((int(match[1]) for match in listed if match), default=0)
         previous = None
-        for number in range(1, newest + 1):
+        for number in count(1):
+            if number > newest and not self._exists(number):
+                return
             content = self._content(number)
             try:
                 promotion = Promotion.parse(content)
@@ -118,6 +132,9 @@ class PromotionLog:
                 raise ChainBroken(f"{self._path(number)} does not follow from the record before it.")
             previous = Digest.of(content)
             yield promotion, content
+
+    def _exists(self, number: int) -> bool:
+        return files.read(self._path(number), RECORD_MAX_BYTES) is not None
 
     def _content(self, number: int) -> bytes:
         path = self._path(number)

@@ -19,11 +19,16 @@ from model_store.errors import (
     NothingToRollBack,
     PromotionConflict,
     PromotionInvalid,
+    PromotionRefused,
     VersionUnknown,
 )
+from model_store.gate import check
 from model_store.manifest import MANIFEST, NAME_PATTERN, Draft, Manifest, explained
 from model_store.promotions import Decision, Promotion, PromotionLog, standing
 from model_store.version import Version
+
+PRODUCTION = "production"
+"""The alias whose version answers when a request names none."""
 
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -100,7 +105,9 @@ class ModelStore:
         with files.temporary(self.root) as folder:
             files.write_all(folder, {**contents, MANIFEST: str(manifest).encode()})
             while not files.move_exclusively(folder, target := self._versions(name) / str(manifest.version)):
-                manifest = manifest.model_copy(update={"version": self._next_number(name)})
+                # Beyond the number that was taken, though a listing of before, given again on a network, may lack it.
+                number = max(self._next_number(name), manifest.version + 1)
+                manifest = manifest.model_copy(update={"version": number})
                 files.remove(folder / MANIFEST)
                 files.write_all(folder, {MANIFEST: str(manifest).encode()})
         return Version.at(target)
@@ -138,8 +145,12 @@ class ModelStore:
         by: str,
         why: str,
         expected_current: int | EllipsisType | None = ...,
+        force_because: str | None = None,
     ) -> Promotion:
         """Makes an alias name a version, on the record. A damaged version is not promoted.
+
+        Nor is one that `gate` refuses, whatever the alias, since requests can name each: beside what serves now, a
+        version needs to have been measured, and not to be worse.
 
         Args:
             name: Of the model.
@@ -148,22 +159,32 @@ class ModelStore:
             by: Who decided it.
             why: For what reason.
             expected_current: What the alias names until now, None for nothing; `...` if that does not matter.
+            force_because: The reason to overrule the gate, put on the record with what the gate said.
 
         Raises:
             PromotionConflict: The alias names something else than expected.
+            PromotionRefused: The gate refuses it: MetricsMissing or WorseThanProduction.
             PromotionInvalid: The alias is malformed, or `by` or `why` is empty.
             VersionUnknown: There is no such version.
             IntegrityError: The version or a promotion record is damaged.
         """
 
-        def chosen(promotions: Sequence[Promotion]) -> int:
+        def chosen(promotions: Sequence[Promotion]) -> tuple[Version, str | None]:
             left = standing(promotions, alias)
             current = left[-1].version if left else None
             if expected_current is not ... and expected_current != current:
                 raise PromotionConflict(f"{alias} names {current or 'nothing'}, not {expected_current or 'nothing'}.")
-            return version
+            candidate = self._version(name, version, promotions)
+            try:
+                check(candidate, self._production(name, promotions))
+            except PromotionRefused as refusal:
+                if force_because is None:
+                    raise
+                return candidate, str(refusal)
+            return candidate, None
 
-        return self._decide(name, chosen, action="promote", alias=alias, by=by, why=why)
+        remarks = {"alias": alias, "by": by, "why": why}
+        return self._decide(name, chosen, "promote", remarks, force_because)
 
     def rollback(self, name: str, alias: str, *, by: str, why: str) -> Promotion:
         """Undoes the newest promotion of an alias that is not undone yet, on the record.
@@ -178,30 +199,30 @@ class ModelStore:
             IntegrityError: The version to go back to, or a promotion record, is damaged.
         """
 
-        def chosen(promotions: Sequence[Promotion]) -> int:
+        def chosen(promotions: Sequence[Promotion]) -> tuple[Version, None]:
             left = standing(promotions, alias)
             if len(left) < 2:
                 raise NothingToRollBack(f"{alias} of {name} has named no version before this one.")
-            return left[-2].version
+            return self._version(name, left[-2].version, promotions), None
 
-        return self._decide(name, chosen, action="rollback", alias=alias, by=by, why=why)
+        return self._decide(name, chosen, "rollback", {"alias": alias, "by": by, "why": why})
 
     def _decide(
         self,
         name: str,
-        choose: Callable[[Sequence[Promotion]], int],
-        *,
+        choose: Callable[[Sequence[Promotion]], tuple[Version, str | None]],
         action: Literal["promote", "rollback"],
-        **remarks: str,
+        remarks: Mapping[str, str],
+        force_because: str | None = None,
     ) -> Promotion:
         while True:
             seen = self.promotions(name)
-            version = self._version(name, choose(seen), seen)
+            version, refusal = choose(seen)
             version.contents()
+            forced = {"because": force_because, "against": refusal} if refusal else None
+            facts = {"action": action, "version": version.number, "digest": version.digest, "forced": forced}
             try:
-                decision = Decision.model_validate(
-                    {"action": action, "version": version.number, "digest": version.digest, **remarks}
-                )
+                decision = Decision.model_validate({**facts, **remarks})
             except ValidationError as error:
                 raise PromotionInvalid(f"This is no promotion: {explained(error)}.") from error
             if promotion := self.log(name).append(seen, decision):
@@ -214,6 +235,14 @@ class ModelStore:
         if any(promotion.version == number and promotion.digest != version.digest for promotion in promotions):
             raise DigestMismatch(f"{version}: {MANIFEST} is not what was promoted.")
         return version
+
+    def _production(self, name: str, promotions: Sequence[Promotion]) -> Version | None:
+        """What serves now, to be compared with; nothing if it is gone or damaged, since then it must be replaced."""
+        left = standing(promotions, PRODUCTION)
+        try:
+            return self._version(name, left[-1].version, promotions) if left else None
+        except (VersionUnknown, IntegrityError):
+            return None
 
     def _undamaged(self, name: str, promotions: Sequence[Promotion]) -> Iterator[Version]:
         for number in self.numbers(name):

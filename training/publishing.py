@@ -18,7 +18,8 @@ from efsnet.postprocessing import to_label_map
 from efsnet.predictor import Predictor
 from efsnet.rendering import palette_png
 from efsnet.specification import Specification
-from model_store.manifest import MODEL, Draft, Metric, Network, TrainingData
+from model_store.digest import Digest
+from model_store.manifest import MODEL, Draft, Evaluated, Metric, Network, TrainingData
 from model_store.store import ModelStore
 from model_store.version import Version
 from training.configuration import Configuration
@@ -88,15 +89,12 @@ def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None 
         ),
         specification=specified,
         temperature=temperature,
-        metrics={
-            figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
-            for figure, facts in evidence.measured["figures"].items()
-            if figure in HEADLINE
-        },
+        metrics=_headline(evidence.measured["figures"]),
         training_data=_training_data(learnt_from, environment),
         code_commit=environment["code_commit"],
         intended_use=INTENDED_USE,
         licence=LICENCE,
+        evaluated=_evaluated(evidence.measured),
         precisions=measured_precisions(folder),
     )
     contents = {
@@ -166,6 +164,27 @@ def network_from_version(version: Version, name: str) -> SegmentationNetwork:
     except (RuntimeError, SafetensorError) as error:
         raise RunUnusable(f"{version}: {WEIGHTS}: {error}") from error
     return network
+
+
+def _headline(figures: Mapping[str, Any]) -> dict[str, Metric]:
+    return {
+        figure: Metric(value=facts["value"], interval=(facts["low"], facts["high"]))
+        for figure, facts in figures.items()
+        if figure in HEADLINE
+    }
+
+
+def _evaluated(measured: Mapping[str, Any]) -> tuple[Evaluated, ...]:
+    """Data set by data set; evaluations of before the images were written down have none."""
+    return tuple(
+        Evaluated(
+            name=name,
+            images=facts["images"],
+            digest=Digest("sha256", facts["sha256"]),
+            metrics=_headline(measured["sets"][name]),
+        )
+        for name, facts in measured.get("evaluated", {}).items()
+    )
 
 
 def _training_data(files: AbstractSet[str], environment: Any) -> tuple[TrainingData, ...]:

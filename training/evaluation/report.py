@@ -21,6 +21,7 @@ from training.evaluation.pooling import of_first_seed
 from training.evaluation.sample import Figure, Sample
 from training.evaluation.subsets import folds, subsets
 from training.evaluation.words import caveats, in_words
+from training.provenance import digest_of
 
 SHOWN = 8
 """Pictures of the best, of the median and of the worst found cases."""
@@ -100,10 +101,26 @@ def metrics_json(cases: Sequence[Case], context: Context, figures: Mapping[str, 
         "datasets": sorted({case.dataset for case in cases}),
         "figures": {name: asdict(figure) for name, figure in figures.items() if figure.count},
         "sets": {name: _headline_of(cases, name) for name in sorted({case.dataset for case in cases})},
+        "evaluated": _evaluated(cases, context.records),
         "confusion": {name: matrix.tolist() for name, matrix in matrices(cases).items()},
         "notes": list(context.notes),
     }
     return json.dumps(answer, indent=2) + "\n"
+
+
+def _evaluated(cases: Sequence[Case], records: Mapping[str, Record]) -> Mapping[str, Mapping[str, Any]]:
+    """By data set, number and digest of the measured images, by which two evaluations know that they are of the same.
+
+    A data set of which images are not at hand is left out.
+    """
+    keys: dict[str, list[str]] = {}
+    for case in cases:
+        keys.setdefault(case.dataset, []).append(case.key)
+    return {
+        name: {"images": len(of_set), "sha256": digest_of(records[key] for key in of_set)}
+        for name, of_set in sorted(keys.items())
+        if records.keys() >= set(of_set)
+    }
 
 
 def _headline_of(cases: Sequence[Case], dataset: str) -> Mapping[str, Mapping[str, Any]]:
