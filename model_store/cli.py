@@ -1,6 +1,7 @@
 """Look at published versions, check them, and decide which one serves."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,12 +11,17 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from efsnet.errors import EFSNetError
+from model_store.audit import examine
 from model_store.copies import commands as copies
+from model_store.digest import Digest
 from model_store.errors import IntegrityError, ModelStoreError
 from model_store.loading import load
 from model_store.manifest import Metric
 from model_store.options import DEFAULT_STORE, Model, Reference, Store
 from model_store.promotions import Promotion
+from model_store.signatures import Trust
+from model_store.signing import generate
+from model_store.signing import sign as sign_version
 from model_store.store import ModelStore
 
 
@@ -73,15 +79,19 @@ def verify(
     reference: Reference = "production",
     *,
     every: Annotated[bool, typer.Option("--all", help="Every version of the model.")] = False,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Each must be signed by one of these public keys (*.pub).")
+    ] = None,
     store: Store = DEFAULT_STORE,
     model: Model = "efsnet",
 ) -> None:
-    """Check the promotion records, each file of a version, and that its reference images give their masks here."""
+    """Check the promotion records, each file of a version, its signature, and its reference images on this machine."""
     models = ModelStore(store)
+    trust = Trust() if keys is None else Trust.read("require", keys)
     count = len(models.promotions(model))
     typer.echo(f"{model}: promotion records intact: {count}")
     references = map(str, models.numbers(model)) if every else (reference,)
-    damage = [error for each in references for error in _damage(models, model, each)]
+    damage = [error for each in references for error in _damage(models, model, each, trust)]
     for error in damage:
         _complain("Damaged", error)
     if damage:
@@ -96,12 +106,25 @@ def promote(  # noqa: PLR0913 (a parameter is an option of the command)
     by: By,
     alias: Alias = "production",
     expect: Annotated[int | None, typer.Option(help="Refuse unless the alias names this version now.")] = None,
+    force_because: Annotated[
+        str | None, typer.Option(help="Promote what the gate refuses, for this reason, kept on the record.")
+    ] = None,
     store: Store = DEFAULT_STORE,
     model: Model = "efsnet",
 ) -> None:
-    """Make an alias name a version."""
-    expected = ... if expect is None else expect
-    _report(ModelStore(store).promote(model, alias, version, by=by, why=why, expected_current=expected))
+    """Make an alias name a version, if it was measured and is not worse than production on the same images."""
+    promotion = ModelStore(store).promote(
+        model,
+        alias,
+        version,
+        by=by,
+        why=why,
+        expected_current=... if expect is None else expect,
+        force_because=force_because,
+    )
+    if promotion.forced:
+        typer.echo(f"The gate was overruled: {promotion.forced.against}")
+    _report(promotion)
 
 
 @app.command()
@@ -110,6 +133,59 @@ def rollback(
 ) -> None:
     """Undo the last promotion of an alias; once more, the one before it."""
     _report(ModelStore(store).rollback(model, alias, by=by, why=why))
+
+
+@app.command("log")
+def show_log(
+    *,
+    check: Annotated[bool, typer.Option("--verify", help="Check the chain, and all that it names.")] = False,
+    noted: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="With --verify: a record has this digest, noted earlier.")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+) -> None:
+    """Show who made which alias name which version, when and why, oldest first."""
+    models = ModelStore(store)
+    Console().print(_history(models.promotions(model)))
+    if not check:
+        return
+    found = examine(models, model, noted=None if noted is None else Digest.parse(noted))
+    typer.echo(f"{model}: promotion records intact: {len(found.records)}; the newest is {found.newest}")
+    for remark in found.remarks:
+        typer.echo(f"Remark: {remark}")
+    for error in found.damage:
+        _complain("Damaged", error)
+    if found.damage:
+        raise typer.Exit(1)
+
+
+@app.command()
+def keygen(
+    key: Annotated[Path, typer.Argument(metavar="NAME.pem", help="The private key; NAME.pub is made beside it.")],
+    *,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase to lock it with.")] = False,
+) -> None:
+    """Make a pair of keys to sign versions with."""
+    asked = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True) if passphrase else ""
+    public = generate(key, passphrase=asked)
+    typer.echo(f"{key} is the private key: keep it where no service runs.")
+    typer.echo(f"{key.with_suffix('.pub')} is the public key, {public.fingerprint}: give it to who is to trust it.")
+
+
+@app.command()
+def sign(
+    key: Annotated[Path, typer.Option(metavar="NAME.pem", help="The private key.")],
+    reference: Reference = "production",
+    *,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for the passphrase of the key.")] = False,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+) -> None:
+    """Sign a version, after every file of it was checked."""
+    asked = typer.prompt("Passphrase", hide_input=True) if passphrase else ""
+    version = ModelStore(store).version(model, reference)
+    typer.echo(f"{version} is signed by {sign_version(version, key, passphrase=asked)}.")
 
 
 app.command("push")(copies.push)
@@ -137,30 +213,36 @@ def _metrics(metrics: Mapping[str, Metric]) -> Table:
 
 
 def _history(promotions: Sequence[Promotion]) -> Table:
-    table = Table("Record", "When", "Alias", "How", "Who", "Why")
+    folded = (Column(name, overflow="fold") for name in ("Alias", "How", "Version", "Who", "Why"))
+    table = Table("Record", Column("When", no_wrap=True), *folded)
     for promotion in promotions:
+        forced = promotion.forced
+        why = f"{promotion.why} [Forced: {forced.because}. {forced.against}]" if forced else promotion.why
         table.add_row(
             str(promotion.number),
-            f"{promotion.at:%Y-%m-%d %H:%M} UTC",
+            f"{promotion.at:%Y-%m-%d %H:%M}Z",
             promotion.alias,
             promotion.action,
+            str(promotion.version),
             escape(promotion.by),
-            escape(promotion.why),
+            escape(why),
         )
     return table
 
 
-def _damage(models: ModelStore, name: str, reference: str) -> tuple[ModelStoreError, ...]:
+def _damage(models: ModelStore, name: str, reference: str, trust: Trust) -> tuple[ModelStoreError, ...]:
     try:
         version = models.version(name, reference)
         if damage := version.damage():
             return damage
-        loaded = load(version)
+        loaded = load(version, trust=trust)
     except IntegrityError as error:
         return (error,)
     for image in loaded.replay:
         counts = f"{image.differing_pixels} of {image.pixels} pixels differ"
         typer.echo(f"{version}: {image.name}: {counts} on {loaded.predictor.engine.provider}")
+    if loaded.signature:
+        typer.echo(f"{version}: signed by {loaded.signature}")
     typer.echo(f"{version}: intact, {version.digest}")
     return ()
 

@@ -25,6 +25,7 @@
       SignatureInvalid
   - AlreadySigned
   - KeyUnusable
+  - SigningUnavailable
   - CopyInvalid: what came from elsewhere is no copy of a version
   - VersionTaken: the number belongs to another version
   - RegistryUnusable: the registry cannot be reached, refuses, or answers something else
@@ -143,6 +144,10 @@ class VersionTaken(ModelStoreError):
 
 class RegistryUnusable(ModelStoreError):
     """The registry cannot be reached, refuses, or does not answer as one."""
+
+
+class SigningUnavailable(ModelStoreError):
+    """What versions are signed with is not installed."""
 
 
 class DigestInvalid(ModelStoreError, ValueError):

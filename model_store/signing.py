@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from model_store import files
-from model_store.errors import AlreadySigned, KeyUnusable, SignatureUntrusted
+from model_store.errors import AlreadySigned, KeyUnusable, SignatureUntrusted, SigningUnavailable
 from model_store.manifest import SIGNATURE
 from model_store.signatures import Signature, TrustedKey, TrustedKeys, read_key, verify
 from model_store.version import Version
@@ -56,6 +56,7 @@ def sign(version: Version, private_key: Path, *, passphrase: str = "") -> Signat
         IntegrityError: The version is damaged; nothing is signed.
         AlreadySigned: There is a signature that this key did not make of this version.
         KeyUnusable: The key cannot be read, is of another kind, or does not open with the passphrase.
+        SigningUnavailable: The extra `signing` is not installed.
         StoreUnusable: The store cannot be written to.
     """
     public = _public(private_key, read_key(private_key), passphrase)
@@ -74,8 +75,10 @@ def sign(version: Version, private_key: Path, *, passphrase: str = "") -> Signat
 
 
 def _made(version: Version, private_key: Path, signature: Path, passphrase: str) -> bytes:
-    from model_signing import hashing, signing
-
+    try:
+        from model_signing import hashing, signing
+    except ImportError as error:
+        raise SigningUnavailable("Signing needs the extra `signing`: scripts/setup cpu signing.") from error
     # As that project's command line does: its verification must leave the signature out too.
     hashed = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=True)
     # The library takes the passphrase as text, and hands it on to where bytes are asked for.
