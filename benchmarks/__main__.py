@@ -1,5 +1,6 @@
 """`python -m benchmarks NAME`: prints a Markdown table, ready for the documents."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,29 @@ def networks(
     from benchmarks import networks  # noqa: PLC0415 (needs torch, which the benchmark of requests does not)
 
     typer.echo(networks.measure(side, rounds, repeats))
+
+
+@app.command()
+def inference(
+    sides: Annotated[str, typer.Option(help="Rows and columns, with commas.")] = "256,512",
+    threads: Annotated[str, typer.Option(help="Numbers of threads, with commas.")] = f"1,{os.cpu_count()}",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all ways take turns.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Predictions of each in a round.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """One prediction by PyTorch, by ONNX Runtime as it comes, by the service's predictor, and by OpenVINO alone."""
+    from benchmarks import inference  # noqa: PLC0415 (as above)
+
+    plan = inference.Plan(
+        sides=tuple(map(int, sides.split(","))),
+        threads=tuple(map(int, threads.split(","))),
+        rounds=rounds,
+        repeats=repeats,
+    )
+    figures = inference.measure(plan)
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(inference.as_markdown(figures))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def export(network: SegmentationNetwork, specification: Specification, *, temper
     for parameter in rewritten.predict.parameters():
         parameter.div_(temperature)
     example = torch.zeros(2, 1, specification.input.rows, specification.input.columns, dtype=torch.uint8)
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             Graph(rewritten, specification.input.value_range).eval(),
             (example,),
@@ -162,7 +162,7 @@ def _portable(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Its warnings and log are about its own insides."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
