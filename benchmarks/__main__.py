@@ -61,5 +61,16 @@ def inference(
     typer.echo(inference.as_markdown(figures))
 
 
+@app.command()
+def engine(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all settings take turns.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Predictions of each in a round.")] = 10,
+) -> None:
+    """What each setting of the inference engine is worth."""
+    from benchmarks import engine  # noqa: PLC0415 (as above)
+
+    typer.echo(engine.measure(rounds, repeats))
+
+
 if __name__ == "__main__":
     app()
