@@ -5,7 +5,6 @@ import filecmp
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,10 +90,10 @@ def temporary(parent: Path) -> Iterator[Path]:
     """A folder to make something in, under the parent, so that one rename or link can put it in place."""
     with translated():
         make_folder(parent)
-        _clear_stale(parent)
         folder = parent / f"{TEMPORARY}{uuid4().hex}"
         folder.mkdir()
     try:
+        _clear_stale(parent, now=folder.stat().st_mtime)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # gone already if it was renamed
@@ -148,8 +147,13 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
 def move_exclusively(folder: Path, target: Path) -> bool:
     """Whether the folder was renamed to the target: not if something is there."""
     make_folder(target.parent)
+    made = folder.stat()
     try:
         folder.rename(target)
+    except FileNotFoundError:
+        # As below: asked for a second time, the server no longer finds what it has moved.
+        if not target.exists() or not os.path.samestat(target.stat(), made):
+            raise
     except OSError as error:
         if error.errno in _TAKEN:
             return False
@@ -221,11 +225,16 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _clear_stale(parent: Path) -> None:
-    """Takes a stale folder away by a rename before emptying it, so that nobody can put it in place half emptied."""
+@translated()
+def _clear_stale(parent: Path, *, now: float) -> None:
+    """Takes a stale folder away by a rename before emptying it, so that nobody can put it in place half emptied.
+
+    What the time is, the folder's own file system says: on a network it is not this computer's, whose clock may be
+    wrong.
+    """
     for entry in entries(parent):
         with suppress(FileNotFoundError):  # another process clears it too
-            if entry.name.startswith(TEMPORARY) and time.time() - entry.stat().st_mtime > STALE_AFTER_S:
+            if entry.name.startswith(TEMPORARY) and now - entry.stat().st_mtime > STALE_AFTER_S:
                 doomed = parent / f"{TEMPORARY}{uuid4().hex}"
                 Path(entry.path).rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
