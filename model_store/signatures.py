@@ -26,6 +26,9 @@ SignaturePolicy = Literal["off", "warn", "require"]
 """`off`: signatures are not looked at. `warn`: they are, and a version without a trusted one is told of and loaded.
 `require`: such a version is not loaded."""
 
+RELEASE_KEYS = Path(__file__).with_name("keys")
+"""The public key with which the versions that ship are signed."""
+
 KEY_MAX_BYTES = 10_000
 
 
