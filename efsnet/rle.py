@@ -23,7 +23,11 @@ class RunLengths(TypedDict):
 
 def encode(mask: NDArray[np.bool_]) -> RunLengths:
     """The run lengths of a mask: (rows, columns) bool."""
-    encoded = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+    if mask.any():
+        encoded = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+    else:  # one run, and most masks are so: no pixel is looked at again
+        rows, columns = mask.shape
+        encoded = coco.frPyObjects({"size": [rows, columns], "counts": [rows * columns]}, rows, columns)
     return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from efsnet.errors import ArrayInvalid
 from efsnet.rle import RunLengths, decode, encode
@@ -50,6 +51,13 @@ def test_the_first_run_is_outside_the_mask() -> None:
     """Two rows, three columns: 3 outside, 2 inside, 1 outside, going down the columns."""
     mask = np.array([[False, False, True], [False, True, False]])
     assert runs(encode(mask)["counts"]) == [3, 2, 1]
+
+
+def test_an_empty_mask_is_written_as_pycocotools_writes_it() -> None:
+    """It is not looked at pixel by pixel, and nobody can tell."""
+    mask = np.zeros((3, 50), np.bool_)
+
+    assert coco.encode(np.asfortranarray(mask.view(np.uint8)))["counts"].decode() == encode(mask)["counts"]
 
 
 @pytest.mark.parametrize("counts", ["", "0", "1", "031", "~~~~", "ooooooo", "031N0001020O0N31M11O" * 3])
