@@ -1,4 +1,4 @@
-"""The command line: `python -m service serve` and `python -m service segment`."""
+"""The command line: `python -m service serve`, `segment` and `keys`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +14,12 @@ from model_store.seeding import seed
 from model_store.store import ModelStore
 from service import logs
 from service.app import create_app
-from service.errors import ServiceError, SettingsInvalid, SpacingInvalid
+from service.errors import ServiceError, SpacingInvalid
 from service.folders import Plan, segment_files
+from service.key_commands import keys
+from service.keys import KeyRing
 from service.segmentation import parse_spacing
-from service.server import Server
+from service.server import Server, require_keys
 from service.settings import read_settings
 from service.versions import PRODUCTION
 from service.workers import available_cores
@@ -25,6 +27,8 @@ from service.workers import available_cores
 SCREEN = Console(stderr=True)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+app.add_typer(keys, name="keys")
 
 
 @app.command()
@@ -39,10 +43,12 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port}
     try:
         settings = read_settings(**{name: value for name, value in given.items() if value is not None})
-    except SettingsInvalid as error:
+        require_keys(settings, KeyRing(settings.keys_file))
+        server = Server(create_app(settings), settings)
+    except (ServiceError, ModelStoreError) as error:
         _complain(error)
         raise typer.Exit(2) from error
-    Server(create_app(settings), settings).run()
+    server.run()
 
 
 @app.command()

@@ -11,11 +11,12 @@ from starlette.responses import RedirectResponse
 
 from model_store.loading import load
 from model_store.store import ModelStore
-from service.api import problems
+from service.api import access, problems
 from service.api.health import health_routes, service_version
 from service.api.models import model_routes
 from service.api.observer import Observer
 from service.api.segment import segment_routes
+from service.keys import KeyRing
 from service.metrics import Metrics
 from service.segmentation import Segmenter
 from service.settings import Settings
@@ -69,12 +70,14 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     )
     app.state.stopping = False
     app.state.versions = versions
+    app.add_middleware(access.Guard, keys=KeyRing(settings.keys_file))
     app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
     app.include_router(segment_routes(segmenter, settings))
     app.include_router(model_routes(versions))
     app.include_router(health_routes(segmenter, metrics))
     app.include_router(problems.problem_routes())
     problems.install(app)
+    access.describe(app)
 
     @app.get("/", include_in_schema=False)
     async def start() -> RedirectResponse:

@@ -15,6 +15,12 @@
   - ClientGone: the client left before its answer was ready
   - ModelNotReady: the default version is not loaded
   - Stopping: the service takes no new work
+  - CredentialsMissing: this takes an API key
+  - CredentialsInvalid: this API key is worth nothing
+  - ScopeMissing: the API key is for other things
+  - KeysUnusable: the API keys cannot be read
+  - KeyUnknown: no API key has this id
+  - StateUnusable: the service's own folder cannot be read or written
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
   - OutputsExist: files of an earlier run would be overwritten
@@ -79,6 +85,30 @@ class ModelNotReady(ServiceError):
 
 class Stopping(ServiceError):
     """The service is about to end, and new work should go elsewhere."""
+
+
+class CredentialsMissing(ServiceError):
+    """This takes an API key, and none was sent."""
+
+
+class CredentialsInvalid(ServiceError):
+    """The API key that was sent is none of ours, was revoked, or has expired."""
+
+
+class ScopeMissing(ServiceError):
+    """The API key that was sent is for other things."""
+
+
+class KeysUnusable(ServiceError):
+    """The file of API keys is damaged, or a key that is to be made cannot be."""
+
+
+class KeyUnknown(ServiceError):
+    """No API key has this id."""
+
+
+class StateUnusable(ServiceError):
+    """The folder of what the service keeps for itself cannot be read or written."""
 
 
 class SpacingInvalid(ServiceError):

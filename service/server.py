@@ -9,10 +9,25 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from service.errors import ModelNotReady
+from service.errors import ModelNotReady, SettingsInvalid
+from service.keys import KeyRing
 from service.settings import Settings
 
 TICK_S = 0.1
+
+
+def require_keys(settings: Settings, keys: KeyRing) -> None:
+    """Refuses to serve a network without keys, unless the operator has said that it shall be so.
+
+    Raises:
+        SettingsInvalid: Others than this machine could reach the service, and nobody would need a key.
+        StateUnusable: It cannot be found out whether there are keys.
+    """
+    if settings.reachable and settings.open_to_network == "no" and not keys.asked_for:
+        raise SettingsInvalid(
+            f"At {settings.bind or settings.host} others than this machine could use the service, and there are no API "
+            "keys: make one with `python -m service keys create`, or set EFSNET_OPEN_TO_NETWORK=without-keys."
+        )
 
 
 class Server(uvicorn.Server):

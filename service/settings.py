@@ -2,8 +2,9 @@
 
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,13 +14,14 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from efsnet.specification import Precision
 from service.errors import SettingsInvalid
 
-ELSEWHERE = frozenset({"EFSNET_BIND", "EFSNET_DATA", "EFSNET_MEMORY"})
+ELSEWHERE = frozenset({"EFSNET_DATA", "EFSNET_MEMORY"})
 """Variables that docker-compose.yml reads, and that may stand in the same environment."""
 
 
@@ -27,6 +29,10 @@ def _path_of_a_url(text: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", text):
         raise ValueError("a path begins with / and does not end with it, such as /efsnet")
     return text
+
+
+def _expanded(path: Path | None) -> Path | None:
+    return path and path.expanduser()
 
 
 class Settings(BaseSettings):
@@ -41,12 +47,18 @@ class Settings(BaseSettings):
     """Address to listen on; the default is reachable from this machine only."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 takes a free one."""
+    bind: str | None = None
+    """Address at which a container's port is published, which decides who reaches it; docker-compose.yml sets it."""
+    open_to_network: Literal["no", "without-keys"] = "no"
+    """`without-keys`: listens beyond this machine though there are no API keys, and answers whoever reaches it."""
     root_path: Annotated[str, AfterValidator(_path_of_a_url)] = ""
     """Path under which a proxy publishes the service, such as `/efsnet`."""
     store: Annotated[Path, AfterValidator(Path.expanduser), Field(validate_default=True)] = Path(
         "~/.local/share/efsnet/store"
     )
     """Folder of the published versions; an empty one is given the version that ships with the service."""
+    state: Annotated[Path | None, AfterValidator(_expanded)] = None
+    """Folder of the service's API keys and of the newest promotions seen; by default beside the store, as `…-state`."""
     model: str = "efsnet"
     """Model that answers when a request names none, with the version that its alias `production` names."""
     provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto"
@@ -72,6 +84,31 @@ class Settings(BaseSettings):
     drain_s: NonNegativeFloat = 0.0
     """Time between becoming not ready and closing the port at a stop; behind a load balancer, longer than its check."""
 
+    @model_validator(mode="after")
+    def _state_is_not_in_the_store(self) -> Self:
+        if self.state_folder.resolve().is_relative_to(self.store.resolve()):
+            raise ValueError("EFSNET_STATE is in the store: whoever sets that back would set it back too")
+        return self
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the service keeps what is its own."""
+        return self.state or self.store.with_name(f"{self.store.name}-state")
+
+    @property
+    def keys_file(self) -> Path:
+        """Where the API keys are."""
+        return self.state_folder / "keys.json"
+
+    @property
+    def reachable(self) -> bool:
+        """Whether others than this machine can reach the port."""
+        address = self.bind or self.host
+        try:
+            return not ip_address(address).is_loopback
+        except ValueError:
+            return address != "localhost"
+
 
 def read_settings(**given: Any) -> Settings:
     """The settings of the environment, and those given instead of it.
@@ -86,10 +123,12 @@ def read_settings(**given: Any) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        problems += [
-            f"EFSNET_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}."
-            for each in error.errors()
-        ]
+        problems += [f"{_named(each['loc'])}{each['msg'].removeprefix('Value error, ')}." for each in error.errors()]
     if problems:
         raise SettingsInvalid("\n".join(problems))
     return settings
+
+
+def _named(location: tuple[int | str, ...]) -> str:
+    """What a problem is with; one of several settings together names them itself."""
+    return f"EFSNET_{str(location[0]).upper()}: " if location else ""

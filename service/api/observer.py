@@ -77,7 +77,7 @@ class Observer:
         self._metrics.http_duration.labels(_method(scope), route, status).observe(duration_s)
         state = scope["state"]
         served = {key: state.get(key, "") for key in ("model", "version", "format")}
-        code = state.get("problem_code", "")
+        code, key = state.get("problem_code", ""), state.get("key")
         if route == SEGMENT:
             self._metrics.requests.labels(**served, outcome=_outcome(status)).inc()
             if code:
@@ -89,6 +89,7 @@ class Observer:
             "status": status,
             "duration_ms": f"{duration_s * 1000:.1f}",
             **served,
+            "key": key.id if key else "",
             "code": code,
         }
         _LOG.info(" ".join(f"{key}={value}" for key, value in words.items() if value != ""))

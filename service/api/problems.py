@@ -41,6 +41,9 @@ KINDS: dict[type[Exception], Kind] = {
     errors.FormMalformed: Kind(400, "form_malformed", "The form cannot be read"),
     errors.FormFieldUnknown: Kind(400, "form_field_unknown", "The form has another field than the one taken"),
     errors.TooManyFiles: Kind(400, "too_many_files", "The form has more than one file"),
+    errors.CredentialsMissing: Kind(401, "credentials_missing", "This takes an API key"),
+    errors.CredentialsInvalid: Kind(401, "credentials_invalid", "The API key is worth nothing"),
+    errors.ScopeMissing: Kind(403, "scope_missing", "The API key is for other things"),
     errors.MediaTypeNotOffered: Kind(406, "media_type_not_offered", "No accepted media type can be answered"),
     errors.UploadTimedOut: Kind(408, "upload_timed_out", "The upload took too long"),
     errors.BodyTooLarge: Kind(413, "body_too_large", "The upload is too large"),
@@ -48,6 +51,8 @@ KINDS: dict[type[Exception], Kind] = {
     errors.QueueFull: Kind(429, "queue_full", "The service is busy", retry_after_s=1),
     errors.ClientGone: CLIENT_GONE,
     errors.ModelNotReady: Kind(503, "model_not_ready", "The model is not ready", retry_after_s=5),
+    errors.KeysUnusable: Kind(503, "keys_unusable", "The API keys cannot be read"),
+    errors.StateUnusable: Kind(503, "state_unusable", "The service's own folder cannot be used"),
     errors.Stopping: Kind(503, "draining", "The service is stopping", retry_after_s=5),
     errors.DeadlineExceeded: Kind(504, "deadline_exceeded", "The answer took too long", retry_after_s=1),
     image_errors.GeometryError: PARAMETER_INVALID,
@@ -65,6 +70,13 @@ KINDS: dict[type[Exception], Kind] = {
     store_errors.StoreUnusable: Kind(503, "store_unusable", "The model store cannot be read"),
     ClientDisconnect: CLIENT_GONE,
 }
+
+_HEADERS: dict[type[Exception], dict[str, str]] = {
+    errors.CredentialsMissing: {"WWW-Authenticate": 'Bearer realm="efsnet"'},
+    errors.CredentialsInvalid: {"WWW-Authenticate": 'Bearer realm="efsnet", error="invalid_token"'},
+    errors.ScopeMissing: {"WWW-Authenticate": 'Bearer realm="efsnet", error="insufficient_scope"'},
+}
+"""As RFC 6750 section 3 asks for."""
 
 
 class InvalidParameter(BaseModel):
@@ -144,8 +156,8 @@ def problem_response(
 def install(app: FastAPI) -> None:
     """Lets the application answer every error with a problem."""
     for error in KINDS:
-        app.add_exception_handler(error, _expected)
-    app.add_exception_handler(HTTPException, _http)
+        app.add_exception_handler(error, expected)
+    app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _validation)
     describe = app.openapi
 
@@ -173,12 +185,14 @@ def problem_routes() -> APIRouter:
     return router
 
 
-def _expected(request: Request, error: Exception) -> Response:
+def expected(request: Request, error: Exception) -> Response:
+    """The answer to an error of the table."""
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
-    return problem_response(request, kind, str(error))
+    return problem_response(request, kind, str(error), headers=_HEADERS.get(type(error)))
 
 
-def _http(request: Request, error: Exception) -> Response:
+def of_http(request: Request, error: Exception) -> Response:
+    """The answer to an error of the framework."""
     http_error = cast(HTTPException, error)
     status, headers = http_error.status_code, dict(http_error.headers or {})
     if status == 404:

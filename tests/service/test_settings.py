@@ -9,8 +9,11 @@ from typer.testing import CliRunner
 
 from service.__main__ import app
 from service.errors import SettingsInvalid
+from service.keys import KeyRing
+from service.server import require_keys
 from service.settings import ELSEWHERE, Settings, read_settings
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (nothing listens)
 ROW = re.compile(r"^\| `(\w+)` \| (?:`(.+?)`)? ?\| (.+) \|$", re.MULTILINE)
 
 
@@ -60,6 +63,54 @@ def test_settings_that_cannot_be_are_refused_by_name(monkeypatch: pytest.MonkeyP
 def test_the_service_listens_to_this_machine_only_unless_told() -> None:
     """The default address is the loopback address."""
     assert Settings().host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "reachable"),
+    [
+        ("127.0.0.1", None, False),
+        ("127.9.9.9", None, False),
+        ("::1", None, False),
+        ("localhost", None, False),
+        (EVERYWHERE, None, True),
+        ("::", None, True),
+        ("10.0.0.7", None, True),
+        ("pacs.hospital", None, True),
+        (EVERYWHERE, "127.0.0.1", False),
+        (EVERYWHERE, EVERYWHERE, True),
+    ],
+)
+def test_who_reaches_the_port_is_known(host: str, bind: str | None, *, reachable: bool) -> None:
+    """The address that a container's port is published at decides before the one that is listened on."""
+    assert reachable == Settings(host=host, bind=bind).reachable
+
+
+def test_a_network_is_not_served_without_keys(tmp_path: Path) -> None:
+    """Unless the operator says so in as many words, or there is a key."""
+    settings = Settings(host=EVERYWHERE, store=tmp_path / "store")
+    ring = KeyRing(settings.keys_file)
+
+    with pytest.raises(SettingsInvalid, match="keys create"):
+        require_keys(settings, ring)
+    require_keys(Settings(host=EVERYWHERE, open_to_network="without-keys", store=tmp_path / "store"), ring)
+    require_keys(Settings(store=tmp_path / "store"), ring)
+    ring.create("radiology", ["infer"], 1)
+    require_keys(settings, ring)
+
+
+def test_a_service_that_a_network_could_use_does_not_start_without_keys(tmp_path: Path) -> None:
+    """The command ends with what to do."""
+    ended = CliRunner().invoke(app, ["serve", "--host", EVERYWHERE], env={"EFSNET_STORE": str(tmp_path / "store")})
+
+    assert (2, 1) == (ended.exit_code, ended.stderr.count("\n"))
+    assert "EFSNET_OPEN_TO_NETWORK=without-keys" in ended.stderr
+
+
+@pytest.mark.parametrize("folder", ["store", "store/state", "store/../store/state"])
+def test_what_the_service_keeps_is_not_in_the_store(tmp_path: Path, folder: str) -> None:
+    """Whoever sets the store back would set that back too."""
+    with pytest.raises(SettingsInvalid, match="EFSNET_STATE is in the store"):
+        read_settings(store=tmp_path / "store", state=tmp_path / folder)
 
 
 def test_the_store_is_in_the_users_folder_unless_told() -> None:

@@ -26,7 +26,8 @@ PATIENT = "MUSTERMANN"
 NEVER_ANSWERED = {
     efsnet.errors.ArrayInvalid,  # a fault of the program, told as 500
     efsnet.errors.ImageSizeUnsupported,  # training's
-    service.errors.OutputsExist,  # the command line's
+    service.errors.KeyUnknown,  # the command line's
+    service.errors.OutputsExist,  # likewise
     service.errors.SettingsInvalid,  # likewise
     service.errors.SpacingInvalid,  # becomes parameter_invalid where the parameter is checked
 }

@@ -1,0 +1,77 @@
+"""What the service keeps for itself, in a folder of its own: its API keys, and the newest promotions it has seen."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.errors import StateUnusable
+
+MAX_BYTES = 1_000_000
+
+
+def read(path: Path) -> bytes | None:
+    """The content of a file, or None where there is none.
+
+    Raises:
+        StateUnusable: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateUnusable(f"{path} cannot be read: {error.strerror}.") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """The time in which no other process changes the file. Others may read it meanwhile.
+
+    Raises:
+        StateUnusable: Its folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateUnusable(
+            f"{error.filename} cannot be written: {error.strerror}. EFSNET_STATE names another folder."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when it is closed, also by a killed process
+        yield
+    finally:
+        os.close(lock)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """The file with this content, for its owner alone, the old one or the new one whole whatever is killed when.
+
+    Raises:
+        StateUnusable: It cannot be written.
+    """
+    new = path.with_suffix(".new")
+    try:
+        with open(new, "wb", opener=_private) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise StateUnusable(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
