@@ -6,7 +6,7 @@ Two versions are compared only where both were measured on the same images, data
 from collections.abc import Iterator, Mapping
 
 from model_store.errors import MetricsMissing, WorseThanProduction
-from model_store.manifest import Metric
+from model_store.manifest import Evaluated, Metric
 from model_store.version import Version
 
 NEEDED = "lesion_dice"
@@ -40,10 +40,10 @@ def check(candidate: Version, production: Version | None) -> None:
         return
     served = {each.digest: each for each in production.manifest.evaluated}
     worse = [
-        f"{figure} on {measured.name}"
+        figure
         for measured in candidate.manifest.evaluated
         if measured.digest in served
-        for figure in _worse(measured.metrics, served[measured.digest].metrics)
+        for figure in _worse(measured, served[measured.digest].metrics)
     ]
     if worse:
         raise WorseThanProduction(
@@ -52,9 +52,9 @@ def check(candidate: Version, production: Version | None) -> None:
         )
 
 
-def _worse(candidate: Mapping[str, Metric], production: Mapping[str, Metric]) -> Iterator[str]:
+def _worse(candidate: Evaluated, production: Mapping[str, Metric]) -> Iterator[str]:
     for name, margin in MARGINS.items():
-        if name in candidate and name in production:
-            new, old = candidate[name].value, production[name].value
+        if name in candidate.metrics and name in production:
+            new, old = candidate.metrics[name].value, production[name].value
             if round((new - old) / margin, 9) > 1:  # a change of just the margin is within, however it is rounded
-                yield f"{name} {new:.3f} where it has {old:.3f}, margin {abs(margin)}"
+                yield f"{name} on {candidate.name} {new:.3f} and not {old:.3f} (margin {abs(margin)})"

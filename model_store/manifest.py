@@ -106,7 +106,7 @@ class TrainingData(Part):
 class Evaluated(Part):
     """The images of one data set on which the version was measured, and what came of it."""
 
-    name: Words
+    name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]
     images: Annotated[int, Field(ge=1)]
     digest: DigestText
     """Of the images with their references, as the evaluation defines it: equal digests mean the same images."""

@@ -18,6 +18,7 @@ from model_store.manifest import Moment, Name, Number, explained
 from model_store.seal import sealed, unsealed
 
 RECORD_MAX_BYTES = 50_000
+REMARK_MAX_LENGTH = 2000
 _FILE_NAME = re.compile(r"([0-9]{6})\.json")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -30,7 +31,9 @@ def _one_line(text: str) -> str:
     return text
 
 
-Remark = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), AfterValidator(_one_line)]
+Remark = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=REMARK_MAX_LENGTH), AfterValidator(_one_line)
+]
 
 
 class Forced(Part):

@@ -24,7 +24,7 @@ from model_store.errors import (
 )
 from model_store.gate import check
 from model_store.manifest import MANIFEST, NAME_PATTERN, Draft, Manifest, explained
-from model_store.promotions import Decision, Promotion, PromotionLog, standing
+from model_store.promotions import REMARK_MAX_LENGTH, Decision, Promotion, PromotionLog, standing
 from model_store.version import Version
 
 PRODUCTION = "production"
@@ -219,7 +219,7 @@ class ModelStore:
             seen = self.promotions(name)
             version, refusal = choose(seen)
             version.contents()
-            forced = {"because": force_because, "against": refusal} if refusal else None
+            forced = {"because": force_because, "against": refusal[:REMARK_MAX_LENGTH]} if refusal else None
             facts = {"action": action, "version": version.number, "digest": version.digest, "forced": forced}
             try:
                 decision = Decision.model_validate({**facts, **remarks})

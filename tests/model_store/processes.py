@@ -18,10 +18,14 @@ from pathlib import Path
 from model_store.errors import ModelStoreError, PromotionConflict
 from model_store.manifest import MANIFEST
 from model_store.seeding import seed
+from model_store.signing import sign as sign_version
 from model_store.store import ModelStore
 
 STEPS = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "shutil.rmtree"}
 """Audit events of what touches the disk."""
+
+PUBLICATIONS = 5
+"""Of each publisher that is read beside."""
 
 Action = Callable[[ModelStore], object]
 
@@ -36,6 +40,16 @@ def publish(store: ModelStore) -> None:
 def promote(store: ModelStore) -> None:
     """One record more."""
     store.promote("efsnet", "production", 1, by="a process", why="to see")
+
+
+def sign(store: ModelStore) -> None:
+    """Version 1, with the key that lies beside the store that the copies are of."""
+    sign_version(store.version("efsnet", "1"), key())
+
+
+def key() -> Path:
+    """Of who signs, made by the test."""
+    return Path(os.environ["KEY"])
 
 
 def start(store: ModelStore) -> None:
@@ -115,21 +129,30 @@ def killed_at_every_step(store: ModelStore, action: Action) -> dict[str, object]
     raise AssertionError
 
 
-def killed_at_random(store: ModelStore, action: Action) -> dict[str, object]:
-    """Kills children that do the same again and again, after times that nobody chose."""
+def killed_at_random(store: ModelStore, action: Action, kills: int) -> dict[str, object]:
+    """Kills children that do the same again and again, after times that nobody chose.
 
-    def forever() -> None:
+    Each has a copy of the store, in which the same is done once more, to the end.
+    """
+
+    def forever(store: ModelStore) -> None:
         while True:
             action(store)
 
     found: list[str] = []
-    for _ in range(20):
-        child = forked(forever)
-        time.sleep(random.uniform(0.0, 0.1))  # noqa: S311 (no secret)
+    survived = 0
+    for number in range(kills):
+        copy = ModelStore(shutil.copytree(store.root, store.root.with_name(f"kill-{number}") / "store"))
+        child = forked(partial(forever, copy))
+        time.sleep(random.uniform(0.0, 0.05))  # noqa: S311 (no secret)
         os.kill(child, signal.SIGKILL)
-        ended(child)
-        found += damage(store)
-    return {"damage": found}
+        survived += ended(child) != -signal.SIGKILL
+        found += damage(copy, seeded(copy))
+        if ended(forked(partial(action, copy))) != 0:
+            found.append(f"not repeatable after kill {number}")
+        found += damage(copy, seeded(copy))
+        shutil.rmtree(copy.root.parent)
+    return {"damage": found, "survived": survived}
 
 
 def at_once(store: ModelStore, action: Action) -> dict[str, object]:
@@ -147,8 +170,47 @@ def at_once(store: ModelStore, action: Action) -> dict[str, object]:
     return {"codes": codes, "damage": damage(store, seeded(store))}
 
 
+def readers_and_writers(store: ModelStore, action: Action) -> dict[str, object]:
+    """Two who publish and promote what they published, and three who read all the time, as services do."""
+    records = 2 * PUBLICATIONS + len(store.promotions("efsnet"))
+
+    def write() -> None:
+        for _ in range(PUBLICATIONS):
+            action(store)
+            newest = max(store.numbers("efsnet"))
+            store.promote("efsnet", "production", newest, by=str(os.getpid()), why="newer")
+
+    def read() -> None:
+        seen = 0
+        while seen < records:
+            before, seen = seen, len(store.promotions("efsnet"))
+            if seen < before:
+                raise AssertionError(f"{before} records became {seen}")
+            store.version("efsnet", "production").contents()
+            for number in store.numbers("efsnet"):
+                store.version("efsnet", str(number)).contents()
+
+    children = [forked(work) for work in (write, write, read, read, read)]
+    codes = list(map(ended, children))
+    return {"codes": codes, "damage": damage(store)}
+
+
 if __name__ == "__main__":
-    scenarios = {"killed_at_every_step": killed_at_every_step, "killed_at_random": killed_at_random, "at_once": at_once}
-    actions: dict[str, Action] = {"publish": publish, "promote": promote, "start": start, "compete": compete}
+    scenarios: dict[str, Callable[[ModelStore, Action], dict[str, object]]] = {
+        "killed_at_every_step": killed_at_every_step,
+        "killed_20_times": partial(killed_at_random, kills=20),
+        "killed_200_times": partial(killed_at_random, kills=200),
+        "at_once": at_once,
+        "readers_and_writers": readers_and_writers,
+    }
+    actions: dict[str, Action] = {
+        "publish": publish,
+        "promote": promote,
+        "sign": sign,
+        "start": start,
+        "compete": compete,
+    }
+    if sys.argv[2] == "sign":  # what is imported for it is no access to the store
+        sign_version(ModelStore(Path(sys.argv[3]).with_name("imported")).version("efsnet", "1"), key())
     result = scenarios[sys.argv[1]](ModelStore(Path(sys.argv[3])), actions[sys.argv[2]])
     print(json.dumps(result))  # noqa: T201 (read by the test)

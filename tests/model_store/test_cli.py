@@ -2,17 +2,21 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from model_store.cli import app
+from model_store.digest import Digest
+from model_store.manifest import Draft
 from model_store.store import ModelStore
 from model_store.version import Version
+from tests.model_store.conftest import Signed
 
 Publish = Callable[[], Version]
 Run = Callable[..., Result]
@@ -95,6 +99,88 @@ def test_an_intact_version_is_verified(run: Run, version: Version, reference: tu
     assert f"efsnet 1: intact, {version.digest}" in verified.stdout
 
 
+def test_a_verification_can_ask_who_signed(run: Run, signed: Signed, publish: Publish) -> None:
+    """The signed version is told with its key, the other is damage."""
+    publish()
+    store = ("--store", str(signed.store.root), "--keys", str(signed.keys))
+
+    assert f"efsnet 1: signed by {signed.signature}\n" in run("verify", *store).stdout
+
+    signed.file.unlink()
+    unsigned = run("verify", *store)
+    assert 1 == unsigned.exit_code
+    assert unsigned.stderr.startswith("Damaged: efsnet 1 is not signed")
+
+
+def test_a_key_is_made_and_a_version_signed_with_it(run: Run, published_store: ModelStore, tmp_path: Path) -> None:
+    """Locked by a passphrase, which is asked for; where the public key is, is said."""
+    key = tmp_path / "keys" / "hospital.pem"
+    environment = {"EFSNET_STORE": str(published_store.root)}
+
+    made = CliRunner().invoke(app, ["keygen", str(key), "--passphrase"], input="secret\nsecret\n", env=environment)
+    arguments = ["sign", "1", "--key", str(key), "--passphrase"]
+    signed = CliRunner().invoke(app, arguments, input="secret\n", env=environment)
+
+    assert (0, 0) == (made.exit_code, signed.exit_code)
+    assert f"{key.with_suffix('.pub')} is the public key, sha256:" in made.stdout
+    assert "efsnet 1 is signed by hospital, sha256:" in signed.stdout
+    assert "secret" not in made.stdout + signed.stdout
+    assert 0 == run("verify", "--keys", str(key.parent)).exit_code
+
+
+def test_the_log_tells_who_decided_what_and_why(run: Run, publish: Publish) -> None:
+    """Oldest first, each with its version."""
+    publish()
+    run("promote", "2", "--why", "better")
+
+    lines = run("log").stdout.splitlines()
+
+    (record,) = [line for line in lines if "better" in line]
+    assert ["2", "production", "promote", "2", "dr.who", "better"] == [
+        cell.strip() for place, cell in enumerate(record.strip("│").split("│")) if place != 1
+    ]
+
+
+def test_the_log_is_checked_and_its_newest_digest_told(run: Run, publish: Publish, published_store: ModelStore) -> None:
+    """To be noted elsewhere, and asked for again."""
+    publish()
+    run("promote", "2", "--why", "better")
+    newest = Digest.of((published_store.root / "efsnet" / "promotions" / "000002.json").read_bytes())
+
+    checked = run("log", "--verify")
+    assert f"efsnet: promotion records intact: 2; the newest is {newest}\n" in checked.stdout
+    assert 0 == run("log", "--verify", "--noted", str(newest)).exit_code
+    assert 1 == run("log", "--verify", "--noted", str(Digest.of(b""))).exit_code
+
+
+def test_the_log_tells_damage_of_the_past_and_what_is_odd(run: Run, publish: Publish, version: Version) -> None:
+    """A version that is gone is a remark, one that was changed is damage."""
+    for number in (2, 3):
+        publish()
+        run("promote", str(number), "--why", "better")
+    overwrite(version.path / "model.onnx", b"x")
+    shutil.rmtree(version.path.with_name("2"))
+
+    checked = run("log", "--verify")
+
+    assert 1 == checked.exit_code
+    assert "Remark: efsnet 2 was promoted, and is no longer in the store.\n" in checked.stdout
+    assert "Damaged: efsnet 1: model.onnx is not what was published.\n" == checked.stderr
+
+
+def test_the_gate_is_overruled_aloud(
+    run: Run, published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """What it said is printed, and stands in the log with the reason."""
+    published_store.publish("efsnet", tiny_draft.model_copy(update={"metrics": {}}), tiny_contents)
+
+    assert run("promote", "2", "--why", "x").stderr.startswith("Error: efsnet 2 says nothing of its lesion_dice")
+    forced = run("promote", "2", "--why", "x", "--force-because", "a [test]")
+
+    assert forced.stdout.startswith("The gate was overruled: efsnet 2 says nothing of its lesion_dice")
+    assert "[Forced: a [test]." in run("log").stdout
+
+
 def test_damage_is_named_with_exit_code_1(run: Run, publish: Publish, version: Version) -> None:
     """All of it, in all versions."""
     second = publish()
@@ -147,6 +233,10 @@ def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_stor
         (("promote", "1", "--why", " "), "Error: This is no promotion: why: a name or a reason is not empty."),
         (("promote", "1", "--why", "a\x1b[2J"), "Error: This is no promotion: why: one line without control"),
         (("promote", "1", "--why", "x", "--alias", "No Name"), "Error: This is no promotion: alias: a name begins"),
+        (("log", "--model", "other"), "Error: The store has no model 'other'."),
+        (("log", "--verify", "--noted", "sha256:x"), "Error: A digest is sha256: and 64"),
+        (("sign", "1", "--key", "/nowhere.pem"), "Error: /nowhere.pem: there is no such key."),
+        (("verify", "--keys", "/nowhere"), "Error: /nowhere holds no trusted key: put the signers'"),
         (("rollback", "--why", "x"), "Error: production of efsnet has named no version before this one."),
         (("rollback", "--why", "x", "--alias", "[red]"), "Error: [red] of efsnet has named no version"),
     ],
@@ -203,4 +293,4 @@ def test_the_command_needs_no_torch_and_no_web(repository: Path) -> None:
 
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
 
-    assert not {"torch", "fastapi", "starlette", "onnx"} & set(done.stdout.split())
+    assert not {"torch", "fastapi", "starlette", "onnx", "cryptography", "model_signing"} & set(done.stdout.split())

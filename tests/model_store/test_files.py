@@ -1,6 +1,7 @@
 """The disk: what is half made is never seen, and the system's refusals are errors of the store."""
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -77,6 +78,55 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
     assert not files.create_exclusively(tmp_path / "1.json", b"second")
     assert b"first" == files.read(tmp_path / "1.json", 5)
     assert ["1.json"] == [entry.name for entry in files.entries(tmp_path)]
+
+
+class LostAnswers(type(Path())):  # type: ignore[misc]
+    """Paths of a server whose first answer to a change is lost: it is asked again, when all is done."""
+
+    def hardlink_to(self, target: Path) -> None:
+        Path(str(self)).hardlink_to(target)
+        Path(str(self)).hardlink_to(target)
+
+    def rename(self, target: Path) -> None:
+        Path(str(self)).rename(target)
+        Path(str(self)).rename(target)
+
+
+def test_a_lost_answer_does_not_hide_what_was_done(tmp_path: Path) -> None:
+    """A link that is there is ours if it is the same file, a folder that is gone was moved if it is there."""
+    assert files.create_exclusively(LostAnswers(tmp_path / "1.json"), b"first")
+    assert not files.create_exclusively(LostAnswers(tmp_path / "1.json"), b"second")
+    assert b"first" == files.read(tmp_path / "1.json", 5)
+
+    files.write_all(tmp_path, {"source/file": b"2"})
+    assert files.move_exclusively(LostAnswers(tmp_path / "source"), tmp_path / "target")
+    assert b"2" == files.read(tmp_path / "target" / "file", 5)
+
+
+def test_a_file_can_be_made_elsewhere(tmp_path: Path) -> None:
+    """Where nothing temporary may be beside it."""
+    (tmp_path / "a").mkdir()
+
+    assert files.create_exclusively(tmp_path / "a" / "file", b"1", made_in=tmp_path / "b")
+    assert ["file"] == [entry.name for entry in files.entries(tmp_path / "a")]
+    assert [] == list((tmp_path / "b").iterdir())
+
+
+def test_a_secret_is_its_owners(tmp_path: Path) -> None:
+    """Nobody else may even read it."""
+    files.write(tmp_path / "key", b"", secret=True)
+
+    assert 0o400 == stat.S_IMODE((tmp_path / "key").stat().st_mode)
+
+
+def test_links_are_followed_where_that_is_asked(tmp_path: Path) -> None:
+    """And nowhere else."""
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+
+    assert b"x" == files.read(tmp_path / "link", 9, follow=True)
+    with pytest.raises(FileUnexpected):
+        files.read(tmp_path / "link", 9)
 
 
 def test_no_more_is_read_than_asked_for(tmp_path: Path) -> None:

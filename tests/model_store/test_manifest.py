@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,16 @@ from efsnet.specification import (
 )
 from model_store.digest import Digest
 from model_store.errors import DigestMismatch, DraftInvalid, ManifestInvalid, SchemaUnknown
-from model_store.manifest import MANIFEST_MAX_BYTES, Draft, Manifest, Metric, Network, TrainingData
+from model_store.manifest import (
+    MANIFEST_MAX_BYTES,
+    SCHEMA_VERSION,
+    Draft,
+    Evaluated,
+    Manifest,
+    Metric,
+    Network,
+    TrainingData,
+)
 from model_store.seal import sealed
 
 MOMENT = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -38,6 +48,14 @@ metrics = st.dictionaries(
     st.text("abyz_", min_size=1, max_size=9).map("m".__add__),
     st.builds(Metric, value=finite, interval=st.none() | intervals),
     max_size=4,
+)
+
+evaluations = st.builds(
+    Evaluated,
+    name=st.text("Bb 9-", min_size=1, max_size=9),
+    images=st.integers(1, 999),
+    digest=digests,
+    metrics=metrics,
 )
 
 
@@ -97,6 +115,7 @@ def drafts(draw: st.DrawFn) -> Draft:
         code_commit=draw(words),
         intended_use=draw(words),
         licence=draw(words),
+        evaluated=tuple(draw(st.lists(evaluations, max_size=2))),
     )
 
 
@@ -186,16 +205,39 @@ def changed(manifest: Manifest, changes: dict[str, object]) -> str:
     return sealed(json.dumps(content | changes, indent=2))
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_every_released_manifest_stays_readable(repository: Path, number: int) -> None:
+    """Those that ship are of schema version 1: they are written again as they were, without what came later."""
+    path = repository / "model_store" / "versions" / "efsnet" / "versions" / str(number) / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+
+    manifest = Manifest.parse(text)
+
+    assert 1 == manifest.schema_version
+    assert text == str(manifest)
+    assert ((), ()) == (manifest.evaluated, manifest.precisions)
+
+
+def test_what_is_published_now_has_the_newest_schema(manifest: Manifest, tiny_contents: Mapping[str, bytes]) -> None:
+    """Also where an older manifest is the draft."""
+    again = Manifest.made(manifest, name="efsnet", version=4, created_at=MOMENT, files=tiny_contents)
+
+    assert {SCHEMA_VERSION} == {manifest.schema_version, again.schema_version}
+
+
 def test_a_newer_schema_asks_for_an_upgrade(manifest: Manifest) -> None:
     """Whatever else a future manifest holds, the message says that this release is too old."""
-    with pytest.raises(SchemaUnknown, match=r"schema version 2.*upgrade"):
-        Manifest.parse(sealed('{\n  "schema_version": 2,\n  "something": "new"\n}\n'))
+    with pytest.raises(SchemaUnknown, match=r"schema version 3.*upgrade"):
+        Manifest.parse(sealed('{\n  "schema_version": 3,\n  "something": "new"\n}\n'))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"schema_version": 0},
+        {"schema_version": 1},
+        {"evaluated": [{"name": "BUSI", "images": 0, "digest": f"sha256:{'0' * 64}", "metrics": {}}]},
+        {"evaluated": [{"name": "a\nb", "images": 1, "digest": f"sha256:{'0' * 64}", "metrics": {}}]},
         {"schema_version": "one"},
         {"surprise": 1},
         {"version": 0},
@@ -276,6 +318,9 @@ def test_the_message_names_the_places_and_not_the_content(manifest: Manifest) ->
         "ü",
         "x" * 201,
         "manifest.json",
+        "Manifest.JSON",
+        "model.sig",
+        "Model.sig",
     ],
 )
 def test_a_file_outside_the_folder_or_of_an_odd_name_is_refused(

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_store import files
 from model_store.digest import Digest
 from model_store.errors import ChainBroken
-from model_store.promotions import Decision, Promotion, PromotionLog, standing
+from model_store.promotions import Decision, Forced, Promotion, PromotionLog, standing
 from model_store.seal import sealed
 
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20).filter(
@@ -134,6 +135,37 @@ def test_a_record_of_another_kind_breaks_the_chain(log: PromotionLog) -> None:
 
     with pytest.raises(ChainBroken, match=r"000004\.json: This is no promotion record"):
         log.read()
+
+
+class OldListing(type(Path())):  # type: ignore[misc]
+    """A folder whose list is that of another, as a network may give it: older than the files in it."""
+
+    listed: Path
+
+    def __fspath__(self) -> str:
+        return str(self.listed)
+
+    def __truediv__(self, name: object) -> Path:
+        return Path(str(self)) / str(name)
+
+
+def test_records_are_found_that_an_old_list_lacks(log: PromotionLog, tmp_path: Path) -> None:
+    """Each next one is asked for by its name: nobody acts on a state that has passed."""
+    (tmp_path / "older").mkdir()
+    folder = OldListing(log.folder)
+    folder.listed = tmp_path / "older"
+    assert () == files.entries(folder)
+
+    assert log.read() == PromotionLog(folder).read()
+
+
+def test_a_reason_to_overrule_the_gate_is_in_the_record_where_there_is_one(log: PromotionLog) -> None:
+    """Records without one are as they ever were, so that older releases read them."""
+    forced = decision().model_copy(update={"forced": Forced(because="it must be", against="it is worse")})
+    promotion = log.append(log.read(), forced)
+
+    assert promotion == log.read()[-1]
+    assert ["forced" in json.loads(content) for content in log.contents().values()] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"null", b"x" * 1_000_000])

@@ -261,6 +261,17 @@ def test_an_expectation_of_an_unset_alias_is_a_conflict(published_store: ModelSt
         published_store.promote("efsnet", "candidate", 1, by="x", why="y", expected_current=1)
 
 
+def test_a_list_of_versions_that_stays_old_stops_no_publisher(
+    published_store: ModelStore, publish: Publish, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """On a network it may be given again for a while: each try is for a number further on."""
+    publish()
+    store = Overtaken(published_store.root, [1, 1, 1, 1])
+
+    assert 3 == store.publish("efsnet", tiny_draft, tiny_contents).number
+    assert 1 == len(store.numbers_seen)
+
+
 @dataclass(frozen=True)
 class Interrupted(ModelStore):
     """A store in which somebody else promotes version 2 just before the first record is written."""

@@ -20,6 +20,13 @@ from model_store.digest import Digest
 PROGRAM = shutil.which("docker-registry")
 
 
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @dataclass
 class DebianRegistry:
     """The `docker-registry` of Debian, keeping its blobs in a folder."""
@@ -29,7 +36,7 @@ class DebianRegistry:
     """More of its configuration, YAML."""
     http: str = ""
     """More of its part `http`, YAML."""
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,7 +100,7 @@ def small_registry(contents: Contents) -> Iterator[str]:
     class Handler(_Handler):
         held = contents
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _QuietServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -102,6 +109,13 @@ def small_registry(contents: Contents) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _QuietServer(ThreadingHTTPServer):
+    """Clients may break off."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing on the terminal."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(self.held.blobs.get(found[1]))
         return self._send(b"{}")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_POST(self) -> None:
         if self._may(writing=True):
@@ -181,9 +196,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body or b"")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
