@@ -303,7 +303,7 @@ def _translated(repository: Repository) -> Iterator[None]:
         raise
     except requests.exceptions.SSLError as error:
         raise RegistryUnusable(
-            f"{repository}: its certificate is not trusted here: name its authority with --ca."
+            f"{repository} has no TLS with a certificate that is trusted here: see --ca and --plain-http."
         ) from error
     except requests.exceptions.InvalidSchema as error:
         raise RegistryUnusable(f"{repository} leads to an address without TLS: see --plain-http.") from error

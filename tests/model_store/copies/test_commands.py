@@ -1,0 +1,104 @@
+"""The four commands, as docs/copies.md shows them."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from model_store.cli import app
+from model_store.digest import Digest
+from model_store.seeding import SHIPPED
+from model_store.store import ModelStore
+from model_store.version import Version
+from tests.model_store.copies.registries import Contents, small_registry
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(published_store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A command on a store, of somebody who is logged in nowhere."""
+    monkeypatch.chdir(tmp_path)
+    environment = {"EFSNET_STORE": str(published_store.root), "DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+    return lambda *arguments: CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Of a repository."""
+    with small_registry(Contents()) as address:
+        yield address
+
+
+def test_a_version_goes_round_by_a_tar(run: Run, elsewhere: ModelStore, second: Version) -> None:
+    """Each command says what it did, in one line; a second time it says so too."""
+    exported = run("export", "2", "efsnet-2.tar", "--store", str(elsewhere.root))
+    assert f"efsnet 2 is in efsnet-2.tar, {second.digest}.\n" == exported.stdout
+
+    first, again = run("import", "efsnet-2.tar"), run("import", "efsnet-2.tar")
+    assert f"efsnet 2 is in the store now, intact, {second.digest}." == first.stdout.splitlines()[0]
+    assert f"efsnet 2 was in the store already, intact, {second.digest}.\n" == again.stdout
+
+
+def test_a_version_goes_round_by_a_registry(run: Run, elsewhere: ModelStore, second: Version, address: str) -> None:
+    """Likewise."""
+    push = ("push", "2", address, "--store", str(elsewhere.root))
+    assert f"efsnet 2 is now at {address}:2, {second.digest}.\n" == run(*push).stdout
+    assert f"efsnet 2 was already at {address}:2, {second.digest}.\n" == run(*push).stdout
+
+    pulled = run("pull", "2", address, "--digest", str(second.digest))
+    assert f"efsnet 2 is in the store now, intact, {second.digest}." == pulled.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("export", "7", "x.tar"), "Error: efsnet has no version 7."),
+        (("import", "x.tar"), "Error: x.tar: No such file or directory."),
+        (("pull", "2", "nowhere"), "Error: A repository is HOST[:PORT]/PATH in small letters"),
+        (("pull", "2", "h.example/x", "--digest", "2"), "Error: A digest is sha256: and 64"),
+        (("pull", "2", "h.example/x", "--trusted", "keys"), "Error: keys holds no trusted key"),
+    ],
+)
+def test_a_mistake_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    """With exit code 1."""
+    failed = run(*arguments)
+
+    assert 1 == failed.exit_code
+    assert failed.stderr.startswith(message)
+    assert 1 == failed.stderr.count("\n")
+
+
+def test_what_was_not_ordered_is_refused(run: Run, elsewhere: ModelStore) -> None:
+    """By digest, by name, and without a signature that is asked for."""
+    run("export", "2", "x.tar", "--store", str(elsewhere.root))
+
+    for order in (("--digest", str(Digest.of(b""))), ("--model", "other"), ("--trusted", str(SHIPPED.parent / "keys"))):
+        assert 1 == run("import", "x.tar", *order).exit_code
+
+
+def test_the_examples_of_the_document_work(run: Run, repository: Path, address: str, tmp_path: Path) -> None:
+    """In their order, with the version that ships; each part of the document that receives has a new store."""
+    text = (repository / "docs" / "copies.md").read_text().replace("registry.example.org/models/efsnet", address)
+    parts = [shlex.split(line)[3:] for line in re.findall(r"^\.venv.*$", text, re.MULTILINE)]
+    for number, words in enumerate(parts):
+        receiver = number if words[0] in {"pull", "import"} else number - 1
+        store = SHIPPED if words[0] in {"push", "export"} else tmp_path / f"store-{receiver}"
+        done = run(*words, "--store", str(store))
+        assert 0 == done.exit_code, done.stderr
+
+    assert ["push", "pull", "verify", "export", "import", "verify"] == [words[0] for words in parts]
+
+
+def test_the_command_line_starts_without_oras(repository: Path) -> None:
+    """Nor does the service import it."""
+    program = "import sys, model_store.cli, service.app; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
+
+    assert not {"oras", "requests", "jsonschema"} & set(done.stdout.split())
