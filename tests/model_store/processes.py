@@ -24,7 +24,7 @@ from model_store.store import ModelStore
 STEPS = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "shutil.rmtree"}
 """Audit events of what touches the disk."""
 
-PUBLICATIONS = 5
+PUBLICATIONS = 15
 """Of each publisher that is read beside."""
 
 Action = Callable[[ModelStore], object]

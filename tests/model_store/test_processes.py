@@ -63,8 +63,8 @@ def test_publishers_and_services_on_one_folder_disturb_nobody(happen: Happen, pu
     """No reader sees half a version or fewer records than before; no number and no record is lost."""
     assert {"codes": [0] * 5, "damage": []} == happen("readers_and_writers", "publish")
 
-    assert tuple(range(1, 12)) == published_store.numbers("efsnet")
-    assert 11 == len(published_store.promotions("efsnet"))
+    assert tuple(range(1, 32)) == published_store.numbers("efsnet")
+    assert 31 == len(published_store.promotions("efsnet"))
 
 
 def test_publishers_at_once_get_numbers_of_their_own(happen: Happen, published_store: ModelStore) -> None:

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from efsnet.network import EFSNet, SegmentationNetwork
+from model_store.digest import Digest
 from model_store.errors import IntegrityError
 from model_store.loading import load
-from model_store.manifest import MANIFEST, Metric, Network, TrainingData
+from model_store.manifest import MANIFEST, Evaluated, Metric, Network, TrainingData
 from model_store.store import ModelStore
 from model_store.version import Version
 from training.configuration import read_configuration
@@ -94,6 +95,19 @@ def test_a_published_version_is_whole_and_usable(version: Version) -> None:
     assert [SIDE * SIDE] * 3 == [each.pixels for each in loaded.replay]
 
 
+def test_the_manifest_says_on_which_images_it_was_measured(tmp_path: Path) -> None:
+    """Data set by data set, so that the gate can compare; an evaluation of before they were written down has none."""
+    folder = make_run(tmp_path / "run", make_network())
+    measured = {"images": 114, "sha256": DIGEST}
+    told = {**MEASURED, "sets": {"BUSI": MEASURED["figures"]}, "evaluated": {"BUSI": measured}}
+    folder.metrics_file.write_text(json.dumps(told), encoding="utf-8")
+
+    manifest = publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet").manifest
+
+    digest = Digest("sha256", DIGEST)
+    assert (Evaluated(name="BUSI", images=114, digest=digest, metrics=manifest.metrics),) == manifest.evaluated
+
+
 def test_the_manifest_says_what_the_run_says(version: Version) -> None:
     """Network, input, operating point, figures with their intervals, data and code are the run's own."""
     manifest = version.manifest
@@ -108,6 +122,7 @@ def test_the_manifest_says_what_the_run_says(version: Version) -> None:
     } == manifest.metrics
     assert (TrainingData(name="BUSI, training part", images=433, digest=f"sha256:{DIGEST}"),) == manifest.training_data
     assert COMMIT == manifest.code_commit
+    assert () == manifest.evaluated
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
 import numpy as np
@@ -109,6 +110,30 @@ def test_each_link_within_the_page_leads_somewhere(cases: Sequence[Case], contex
 
     assert len(names) == len(set(names))
     assert {a.attrib["href"] for a in root.iter("a")} <= {f"#{name}" for name in names}
+
+
+def test_the_measured_images_are_known_by_their_digest(cases: Sequence[Case], context: Context, tmp_path: Path) -> None:
+    """Images and references together: equal for the same ones, another if a byte is, none where one is not at hand."""
+
+    def evaluated(context: Context) -> Mapping[str, Any]:
+        write_report(cases, context, tmp_path / "out")
+        found: Mapping[str, Any] = json.loads((tmp_path / "out" / "metrics.json").read_text())["evaluated"]
+        return found
+
+    first = evaluated(context)
+    assert {name: sum(case.dataset == name for case in cases) for name in first} == {
+        name: each["images"] for name, each in first.items()
+    }
+    assert {case.dataset for case in cases} == first.keys()
+    assert first == evaluated(context)
+
+    record = context.records[cases[0].key]
+    record.masks[0].write_bytes(record.masks[0].read_bytes() + b"\0")
+    changed = evaluated(context)
+    assert first[cases[0].dataset]["sha256"] != changed[cases[0].dataset]["sha256"]
+
+    others = {key: each for key, each in context.records.items() if key != cases[0].key}
+    assert cases[0].dataset not in evaluated(replace(context, records=others))
 
 
 def test_the_page_has_every_figure_with_its_interval_and_definition(
