@@ -2,7 +2,7 @@
 
 It is a Sigstore bundle, which holds a DSSE envelope, which holds an in-toto statement of the digest of each file.
 `signing` makes it with that project's library. Here it is verified without: against the digests of the bytes that
-will be used, where the library would read the files once more, and with a quarter of its memory in the service.
+will be used, where the library would read the files once more, and with a third of its memory in the service.
 
 Sources: github.com/sigstore/model-transparency, docs/model_signing_format.md; github.com/secure-systems-lab/dsse,
 protocol.md; github.com/in-toto/attestation, spec/v1. `cryptography` is imported where a signature is looked at only.
