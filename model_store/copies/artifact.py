@@ -88,31 +88,25 @@ class Artifact(_Part):
         return artifact
 
     @property
-    def files(self) -> Mapping[str, Digest]:
-        """Digests of the files beside the manifest, by their paths."""
-        return {layer.annotations.get(TITLE, ""): layer.digest for layer in self.layers}
-
-    @property
-    def signature(self) -> Digest | None:
-        """Of the signature, if there is one."""
-        return self.files.get(SIGNATURE)
+    def files(self) -> Mapping[str, Blob]:
+        """The layers by the paths of their files; nameless ones by an empty path."""
+        return {layer.annotations.get(TITLE, ""): layer for layer in self.layers}
 
     def listed(self, manifest: Manifest) -> Mapping[str, Blob]:
-        """The layers by their paths, as the version's manifest has them too.
+        """The layers by the paths of their files, which are those that the version's manifest has.
 
         Raises:
             CopyInvalid: The two differ.
         """
-        listed = {layer.annotations.get(TITLE, ""): layer for layer in self.layers}
+        listed, most = self.files, limits(manifest)
         claims = {path: (layer.digest.hex, layer.size) for path, layer in listed.items() if path != SIGNATURE}
         published = {path: (file.sha256, file.bytes) for path, file in manifest.files.items()}
         if differing := sorted(path for path in {*claims, *published} if claims.get(path) != published.get(path)):
             raise CopyInvalid(f"The registry's list of files and {MANIFEST} differ in {differing[0]!r}.")
         if len(listed) < len(self.layers):
             raise CopyInvalid("The registry lists a file twice.")
-        most = limits(manifest)
-        if large := [path for path, layer in listed.items() if layer.size > most[path]]:
-            raise CopyInvalid(f"{large[0]} is too large: it may have {most[large[0]]} bytes.")
+        if SIGNATURE in listed and listed[SIGNATURE].size > most[SIGNATURE]:
+            raise CopyInvalid(f"{SIGNATURE} is too large: it may have {most[SIGNATURE]} bytes.")
         return listed
 
 

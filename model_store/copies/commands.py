@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from model_store.copies import archive
 from model_store.copies.arrival import Order, arrive
+from model_store.copies.repository import Access, Repository
 from model_store.digest import Digest
 from model_store.options import DEFAULT_STORE, Model, Reference, Store
 from model_store.signatures import TrustedKeys
 from model_store.store import ModelStore
-
-if TYPE_CHECKING:
-    from model_store.copies.registry import Access
 
 RepositoryName = Annotated[str, typer.Argument(metavar="REPOSITORY", help="HOST[:PORT]/PATH of an OCI registry.")]
 Number = Annotated[int, typer.Argument(min=1, max=999_999_999, help="Number of the version.")]
@@ -43,10 +41,10 @@ def push(
     plain_http: PlainHttp = False,
 ) -> None:
     """Copy a version to an OCI registry, under its number. Who may: ORAS_USER and ORAS_PASS, or docker's log-in."""
-    from model_store.copies.registry import Repository, connected
+    from model_store.copies.registry import connected
 
     version = ModelStore(store).version(model, reference)
-    with connected(Repository.parse(repository), _access(ca, plain_http=plain_http)) as registry:
+    with connected(Repository.parse(repository), Access.of_environment(ca, plain_http=plain_http)) as registry:
         new = registry.push(version)
     done = "is now" if new else "was already"
     typer.echo(f"{version} {done} at {repository}:{version.number}, {version.digest}.")
@@ -64,10 +62,10 @@ def pull(
     plain_http: PlainHttp = False,
 ) -> None:
     """Copy a version from an OCI registry into the store, checked byte by byte. Promoting it is a step of its own."""
-    from model_store.copies.registry import Repository, connected
+    from model_store.copies.registry import connected
 
     order = _order(model, digest, trusted)
-    with connected(Repository.parse(repository), _access(ca, plain_http=plain_http)) as registry:
+    with connected(Repository.parse(repository), Access.of_environment(ca, plain_http=plain_http)) as registry:
         contents = registry.pull(number)
     _take(store, contents, order)
 
@@ -96,12 +94,6 @@ def take(
     """Take a version from a tar into the store, checked byte by byte. Promoting it is a step of its own."""
     order = _order(model, digest, trusted)
     _take(store, archive.read(file), order)
-
-
-def _access(authority: Path | None, *, plain_http: bool) -> "Access":
-    from model_store.copies.registry import Access
-
-    return Access.of_environment(authority=authority, plain_http=plain_http)
 
 
 def _order(name: str, digest: str | None, trusted: Path | None) -> Order:

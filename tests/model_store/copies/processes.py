@@ -13,7 +13,8 @@ from pathlib import Path
 
 from model_store.copies import archive
 from model_store.copies.arrival import Order, arrive
-from model_store.copies.registry import Access, Repository, connected
+from model_store.copies.registry import connected
+from model_store.copies.repository import Access, Repository
 from model_store.store import ModelStore
 from tests.model_store.processes import Action, damage, ended, forked, killed_at_every_step
 

@@ -5,15 +5,23 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from model_store.digest import Digest
 
@@ -91,16 +99,29 @@ class Contents:
     """After so many requests it breaks off all."""
     status: int | None = None
     """What it answers to everything."""
+    writing_status: int | None = None
+    """What it answers to who would write."""
+    blobs_at: str | None = None
+    """Address of another registry, to which it sends who wants a blob."""
 
 
 @contextmanager
-def small_registry(contents: Contents) -> Iterator[str]:
-    """Serves these contents on the loopback address for as long as the context lasts; gives the repository."""
+def small_registry(contents: Contents, tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Serves these contents on the loopback address for as long as the context lasts; gives the repository.
+
+    Args:
+        contents: May be changed meanwhile.
+        tls: A certificate and its key.
+    """
 
     class Handler(_Handler):
         held = contents
 
     server = _QuietServer(("127.0.0.1", 0), Handler)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -143,6 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/v2/models/efsnet/manifests/(.+)", path):
             return self._send(self.held.manifests.get(found[1]))
         if found := re.fullmatch(r"/v2/models/efsnet/blobs/(.+)", path):
+            if self.held.blobs_at:
+                return self._send(b"", 307, Location=f"{self.held.blobs_at}{path}")
             return self._send(self.held.blobs.get(found[1]))
         return self._send(b"{}")
 
@@ -169,8 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         credentials = self.headers.get("Authorization", "")
         self.held.requests.append((self.command, self.path, credentials))
         host = self.headers["Host"]
-        if self.held.status:
-            self._send(b"a secret that the registry tells", self.held.status)
+        if status := self.held.status or (writing and self.held.writing_status):
+            self._send(b"a secret that the registry tells", status)
             return False
         if self.held.basic and credentials != "Basic ZHIud2hvOnRhcmRpcw==":
             self._send(b"", 401, **{"WWW-Authenticate": 'Basic realm="tests"'})
@@ -196,3 +219,27 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body or b"")
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 for a day, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "registry.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "registry.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "registry.crt", folder / "registry.key"

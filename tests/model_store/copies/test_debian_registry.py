@@ -4,22 +4,17 @@ import json
 import random
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from threading import Timer
 
 import certifi
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from model_store.copies.arrival import Order, arrive
 from model_store.copies.artifact import Artifact
-from model_store.copies.registry import Access, Repository, connected
+from model_store.copies.registry import connected
+from model_store.copies.repository import Access, Repository
 from model_store.digest import Digest
 from model_store.errors import CopyInvalid, DigestMismatch, RegistryUnusable, VersionTaken, VersionUnknown
 from model_store.manifest import MANIFEST
@@ -27,7 +22,7 @@ from model_store.seeding import SHIPPED
 from model_store.signatures import TrustedKeys
 from model_store.store import ModelStore
 from model_store.version import Version
-from tests.model_store.copies.registries import DebianRegistry
+from tests.model_store.copies.registries import DebianRegistry, self_signed
 
 pytestmark = pytest.mark.system
 
@@ -119,8 +114,8 @@ def test_a_manifest_that_lies(
     card = next(layer for layer in text["layers"] if "MODEL_CARD.md" in layer["annotations"].values())
     model |= {"digest": card["digest"], "size": card["size"]}
     with connected(repository, Access()) as registry:
-        registry.container.tag = "2"
-        assert registry.client.upload_manifest(text, registry.container).ok
+        registry.client.container.tag = "2"
+        assert registry.client.upload_manifest(text, registry.client.container).ok
 
     with pytest.raises(CopyInvalid, match=r"differ in 'model\.onnx'"):
         pull(repository, 2, published_store)
@@ -217,27 +212,3 @@ def test_a_registry_with_tls_and_a_password(tmp_path: Path, second: Version, pub
             push(repository, second, replace(doctor, authority=Path(certifi.where())))
     finally:
         registry.kill()
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 for a day, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "registry.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "registry.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "registry.crt", folder / "registry.key"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from model_store.copies import archive
-from model_store.copies.registry import Access, Repository, connected
+from model_store.copies.registry import connected
+from model_store.copies.repository import Access, Repository
 from model_store.store import ModelStore
 from model_store.version import Version
 from tests.model_store.copies.registries import Contents, DebianRegistry, small_registry

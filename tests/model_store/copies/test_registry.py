@@ -10,7 +10,9 @@ import pytest
 
 from model_store.copies.arrival import Order, arrive
 from model_store.copies.artifact import Artifact
-from model_store.copies.registry import Access, Registry, Repository, _container, connected
+from model_store.copies.client import container
+from model_store.copies.registry import Registry, connected
+from model_store.copies.repository import Access, Repository
 from model_store.digest import Digest
 from model_store.errors import (
     AlreadySigned,
@@ -23,7 +25,7 @@ from model_store.errors import (
 from model_store.manifest import MANIFEST, SIGNATURE
 from model_store.store import ModelStore
 from model_store.version import Version
-from tests.model_store.copies.registries import Contents, small_registry
+from tests.model_store.copies.registries import Contents, self_signed, small_registry
 
 DOCTOR = Access("dr.who", "tardis")
 
@@ -233,7 +235,7 @@ def test_a_blob_that_is_gone_is_named(registry: Registry, held: Contents, second
     registry.push(second)
     del held.blobs[str(model_digest(second))]
 
-    with pytest.raises(RegistryUnusable, match="answers 404"):
+    with pytest.raises(RegistryUnusable, match=r"has lost model\.onnx"):
         registry.pull(2)
 
 
@@ -296,6 +298,14 @@ def test_a_registry_that_refuses_is_named(
     assert ("", "") == capfd.readouterr()
 
 
+def test_what_is_no_registry_is_named(registry: Registry, held: Contents, second: Version) -> None:
+    """It takes everything and says nothing of use."""
+    held.writing_status = 204
+
+    with pytest.raises(RegistryUnusable, match="does not answer as a registry does"):
+        registry.push(second)
+
+
 def test_a_registry_that_is_not_there_is_named(held: Contents) -> None:
     """Without waiting for it."""
     with small_registry(held) as address:
@@ -317,21 +327,79 @@ def test_a_log_in_that_cannot_be_read_is_told(repository: Repository, tmp_path: 
         pass
 
 
-def test_tls_is_not_given_up(repository: Repository, held: Contents, repository_authority: Path) -> None:
+@pytest.mark.parametrize(("status", "message"), [(401, "denies"), (403, "denies"), (405, "405"), (404, "404")])
+def test_who_may_only_read_is_told(
+    registry: Registry, held: Contents, second: Version, status: int, message: str
+) -> None:
+    """Whatever the registry calls it."""
+    held.writing_status = status
+
+    with pytest.raises(RegistryUnusable, match=rf"models/efsnet.* {message}"):
+        registry.push(second)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Of 127.0.0.1, and its key."""
+    return self_signed(tmp_path)
+
+
+def test_an_own_authority_is_trusted_where_it_is_named(
+    held: Contents, second: Version, certificate: tuple[Path, Path]
+) -> None:
+    """And not otherwise."""
+    with small_registry(held, certificate) as address:
+        with connected(Repository.parse(address), Access(authority=certificate[0])) as registry:
+            assert registry.push(second)
+            assert second.contents() == registry.pull(2)
+        with (
+            pytest.raises(RegistryUnusable, match="certificate that is trusted"),
+            connected(Repository.parse(address), Access(authority=Path(certifi.where()))),
+        ):
+            pass
+
+
+def test_tls_is_not_given_up(repository: Repository, held: Contents, certificate: tuple[Path, Path]) -> None:
     """Where an authority is named, a registry without TLS is not talked to, on this machine neither."""
     with (
         pytest.raises(RegistryUnusable, match="--ca and --plain-http"),
-        connected(repository, Access(authority=repository_authority)),
+        connected(repository, Access(authority=certificate[0])),
     ):
         pass
 
     assert [] == held.requests
 
 
-@pytest.fixture
-def repository_authority() -> Path:
-    """PEM of some authorities."""
-    return Path(certifi.where())
+def test_nobody_is_sent_out_of_tls(held: Contents, second: Version, certificate: tuple[Path, Path]) -> None:
+    """Neither by the registry nor by whoever speaks for it."""
+    other = Contents()
+    with (
+        small_registry(held, certificate) as address,
+        small_registry(other) as plain,
+        connected(Repository.parse(address), Access(authority=certificate[0])) as registry,
+    ):
+        registry.push(second)
+        held.blobs_at = f"http://{Repository.parse(plain).host}"
+        with pytest.raises(RegistryUnusable, match="without TLS"):
+            registry.pull(2)
+
+    assert [] == other.requests
+
+
+def test_blobs_may_lie_elsewhere(held: Contents, second: Version) -> None:
+    """In a cloud's storage, as many registries have it; the password is not for that."""
+    held.basic = True
+    other = Contents(blobs=held.blobs)
+    with (
+        small_registry(held) as address,
+        small_registry(other) as storage,
+        connected(Repository.parse(address), DOCTOR) as registry,
+    ):
+        registry.push(second)
+        held.blobs_at = "http://" + Repository.parse(storage).host.replace("127.0.0.1", "localhost")
+        assert second.contents() == registry.pull(2)
+
+    assert {""} == {credentials for _, _, credentials in other.requests}
 
 
 @pytest.mark.parametrize(
@@ -379,6 +447,6 @@ def test_a_repository_is_a_host_and_a_path(text: str) -> None:
 @pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
 def test_a_host_without_a_dot_is_a_host(scheme: str, port: int) -> None:
     """`oras` by itself would look for it on the internet."""
-    container = _container(Repository("registry", "models/efsnet"), scheme)
+    named = container(Repository("registry", "models/efsnet"), scheme)
 
-    assert (f"registry:{port}", "models/efsnet") == (container.registry, container.api_prefix)
+    assert (f"registry:{port}", "models/efsnet") == (named.registry, named.api_prefix)
