@@ -24,7 +24,7 @@ from benchmarks.openvino_direct import OpenVino
 from benchmarks.requests import processor
 from efsnet.image import decode_image
 from efsnet.network import SegmentationNetwork
-from efsnet.predictor import Predictor, has_bfloat16
+from efsnet.predictor import Computation, Predictor, has_bfloat16
 from efsnet.preprocessing import to_input
 from efsnet.specification import PostProcessing, Specification
 from model_store.store import ModelStore
@@ -191,16 +191,19 @@ def _ways(
     yield Way("ONNX Runtime as it comes, the network as it is", _timed(_plain_session(plain, threads)))
     yield Way("ONNX Runtime as it comes, our graph", _timed(_plain_session(model, threads)))
     yield Way(
-        "our predictor, CPU provider", _timed(_ours(Predictor(model, specified, provider="cpu", threads=threads)))
+        "our predictor, CPU provider",
+        _timed(_ours(Predictor(model, specified, Computation(provider="cpu", threads=threads)))),
     )
     if "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
         return
-    yield Way("**our predictor, OpenVINO, f32**", _timed(_ours(Predictor(model, specified, threads=threads))))
+    yield Way(
+        "**our predictor, OpenVINO, f32**", _timed(_ours(Predictor(model, specified, Computation(threads=threads))))
+    )
     if has_bfloat16():
-        reduced = Predictor(model, specified, threads=threads, precision="bf16")
+        reduced = Predictor(model, specified, Computation(threads=threads, precision="bf16"))
         yield Way("our predictor, OpenVINO, bf16", _timed(_ours(reduced)))
     # Its ranges are found on few images, which is enough to time it; `training precision` measures its masks.
-    eighths = Predictor(quantised(model, tensors), specified, threads=threads)
+    eighths = Predictor(quantised(model, tensors), specified, Computation(threads=threads))
     yield Way("the same in int8 (not offered)", _timed(_ours(eighths)))
     for precision in ("f32", "bf16") if has_bfloat16() else ("f32",):
         direct = stack.enter_context(OpenVino(model, threads, precision))

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.requests import processor
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from efsnet.specification import PostProcessing
 from training.export.onnx_export import export
 from training.networks import NETWORKS, build, name_of
@@ -66,7 +66,7 @@ def _candidate(name: str, side: int) -> Candidate:
         network(torch.zeros(1, 1, side, side))
     specified = specification(side, RULES)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    predictor = Predictor(export(network, specified), specified, threads=1)
+    predictor = Predictor(export(network, specified), specified, Computation(threads=1))
     return Candidate(name_of(network), parameters, counter.get_total_flops() // 2, predictor)
 
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image as PillowImage
 
+from efsnet.batching import Predicting
 from efsnet.image import decode_image
-from efsnet.predictor import Predictor
 from efsnet.preprocessing import to_input
 from model_store.loading import load
 from model_store.seeding import seed
@@ -103,7 +103,7 @@ def _png() -> bytes:
     return file.getvalue()
 
 
-def _predict(predictor: Predictor, tensor: np.ndarray, repeats: int, figures: Figures) -> None:
+def _predict(predictor: Predicting, tensor: np.ndarray, repeats: int, figures: Figures) -> None:
     cpu = time.process_time()
     for _ in range(repeats):
         since = time.perf_counter()

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,10 +46,31 @@ class Engine:
     precision: str
     """Of the arithmetic: "f32" or "bf16", or "tf32" for TensorRT."""
     threads: int
+    passed_over: tuple[str, ...] = ()
+    """Providers that are installed, would have been taken before this one, and do not work here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """How predictions are to be computed."""
+
+    provider: Provider = "auto"
+    threads: int = 1
+    """Of one prediction. One is best where several predictors work side by side."""
+    precision: Precision = "f32"
+    """`bf16` is for OpenVINO on a processor with bfloat16. It decides some pixels differently."""
+    batch: int = 1
+    """Images that go through the network at once at most. A graph for one image is faster with one than a graph for
+    any number: more is for GPUs."""
+    batch_wait_s: float = 0.0
+    """Longest time that an image waits for others, where they go together."""
+
+
+AS_IT_COMES = Computation()
 
 
 class Predictor:
-    """A loaded graph, for use by one thread at a time.
+    """A loaded graph, for use by one thread at a time; `Batcher` makes one of it that several can use.
 
     The graph has one input, `image`, (n, 1, rows, columns) uint8, and one output, `probabilities`, (n, classes, rows,
     columns) float32; rows, columns and classes are the specification's.
@@ -57,36 +78,29 @@ class Predictor:
     Args:
         model: The ONNX file.
         specification: Of the version that the graph belongs to.
-        provider: See `Provider`.
-        threads: Threads of one prediction. One is best where several predictors work side by side.
-        precision: `bf16` is for OpenVINO on a processor with bfloat16. It decides some pixels differently.
+        computation: How; by default as is best where several predictors work side by side.
 
     Raises:
         EngineUnavailable: this machine or installation has not the asked provider or precision.
         ModelUnusable: the graph cannot be loaded, or its input or output is not as specified.
     """
 
-    def __init__(
-        self,
-        model: bytes,
-        specification: Specification,
-        *,
-        provider: Provider = "auto",
-        threads: int = 1,
-        precision: Precision = "f32",
-    ) -> None:
+    def __init__(self, model: bytes, specification: Specification, computation: Computation = AS_IT_COMES) -> None:
         self.specification = specification
-        if precision == "bf16":
-            _require_bfloat16(provider)
-            provider = "openvino"
+        self.batch = computation.batch
+        if computation.precision == "bf16":
+            _require_bfloat16(computation.provider)
+            computation = replace(computation, provider="openvino")
+        names = _installed(computation.provider)
         used, self._session = _first_that_works(
-            _installed(provider), lambda name: _session(model, specification, _Options(name, threads, precision))
+            names, lambda name: _session(model, specification, name, computation)
         )
         self.engine = Engine(
             name=f"ONNX Runtime {onnxruntime.__version__}",
             provider=used,
-            precision="tf32" if used == "tensorrt" else precision,
-            threads=threads,
+            precision="tf32" if used == "tensorrt" else computation.precision,
+            threads=computation.threads,
+            passed_over=tuple(names[: names.index(used)]),
         )
 
     def predict(self, image: Image) -> ProbabilityMap:
@@ -99,11 +113,23 @@ class Predictor:
         Raises:
             ArrayInvalid: `tensor` has another shape or type.
         """
+        return self.run_batch([tensor])[0]
+
+    def run_batch(self, tensors: Sequence[NDArray[np.uint8]]) -> list[ProbabilityMap]:
+        """Of up to `batch` such tensors at once.
+
+        Raises:
+            ArrayInvalid: a tensor has another shape or type, or there are none or too many.
+        """
+        if not 1 <= len(tensors) <= self.batch:
+            raise ArrayInvalid(f"A batch has 1 to {self.batch} images, got {len(tensors)}.")
         expected = (1, self.specification.input.rows, self.specification.input.columns)
-        if tensor.shape != expected or tensor.dtype != np.uint8:
-            raise ArrayInvalid(f"The network takes {expected} uint8, got {tensor.shape} {tensor.dtype}.")
-        (probabilities,) = self._session.run(["probabilities"], {"image": tensor[np.newaxis]})
-        return ProbabilityMap(probabilities[0])
+        for tensor in tensors:
+            if tensor.shape != expected or tensor.dtype != np.uint8:
+                raise ArrayInvalid(f"The network takes {expected} uint8, got {tensor.shape} {tensor.dtype}.")
+        images = tensors[0][np.newaxis] if len(tensors) == 1 else np.stack(tensors)
+        (probabilities,) = self._session.run(["probabilities"], {"image": images})
+        return [ProbabilityMap(each) for each in probabilities]
 
 
 def has_bfloat16() -> bool:
@@ -141,17 +167,7 @@ def _first_that_works(names: list[str], open_session: Callable[[str], Session]) 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How a session computes."""
-
-    name: str
-    """Of the provider, as in `Provider`."""
-    threads: int
-    precision: Precision
-
-
-def _session(model: bytes, specification: Specification, asked: _Options) -> Session:
+def _session(model: bytes, specification: Specification, name: str, asked: Computation) -> Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = asked.threads
     options.inter_op_num_threads = 1
@@ -161,21 +177,22 @@ def _session(model: bytes, specification: Specification, asked: _Options) -> Ses
     options.enable_mem_pattern = False
     # Threads that spin for work take it from the other predictors.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A fixed shape: OpenVINO took 20 CPU-ms and 4 MB less than the 25 of a free n, at 512x512.
-    options.add_free_dimension_override_by_name("n", 1)
+    if asked.batch == 1:
+        # A fixed shape: OpenVINO took 20 CPU-ms and 4 MB less than the 25 of a free n, at 512x512.
+        options.add_free_dimension_override_by_name("n", 1)
     try:
         session = onnxruntime.InferenceSession(
-            model, options, providers=[(_PROVIDERS[asked.name], _provider_options(asked))], enable_fallback=0
+            model, options, providers=[(_PROVIDERS[name], _provider_options(name, asked))], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime's own derive from nothing in common
-        raise ModelUnusable(f"The {asked.name} provider cannot load the graph: {error}") from error
-    _check(session, specification)
+        raise ModelUnusable(f"The {name} provider cannot load the graph: {error}") from error
+    _check(session, specification, 1 if asked.batch == 1 else "n")
     return session
 
 
-def _provider_options(asked: _Options) -> dict[str, str]:
+def _provider_options(name: str, asked: Computation) -> dict[str, str]:
     """The asked precision in each; TensorRT alone has no option against TF32 (microsoft/onnxruntime#26029)."""
-    if asked.name == "openvino":
+    if name == "openvino":
         # Left alone, it computes in bfloat16 where the processor can, and ties its threads to the first cores, the
         # same ones in each process.
         config = {
@@ -185,14 +202,14 @@ def _provider_options(asked: _Options) -> dict[str, str]:
             "ENABLE_CPU_PINNING": "NO",
         }
         return {"device_type": "CPU", "load_config": json.dumps({"CPU": config})}
-    return {"use_tf32": "0"} if asked.name == "cuda" else {}
+    return {"use_tf32": "0"} if name == "cuda" else {}
 
 
-def _check(session: Session, specification: Specification) -> None:
+def _check(session: Session, specification: Specification, images: int | str) -> None:
     rows, columns = specification.input.rows, specification.input.columns
     expected = {
-        "inputs": [("image", "tensor(uint8)", [1, 1, rows, columns])],
-        "outputs": [("probabilities", "tensor(float)", [1, len(specification.classes), rows, columns])],
+        "inputs": [("image", "tensor(uint8)", [images, 1, rows, columns])],
+        "outputs": [("probabilities", "tensor(float)", [images, len(specification.classes), rows, columns])],
     }
     found = {
         "inputs": [(node.name, node.type, node.shape) for node in session.get_inputs()],

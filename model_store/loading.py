@@ -2,17 +2,17 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from efsnet.batching import Batcher, Predicting
 from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from efsnet.postprocessing import to_label_map
-from efsnet.predictor import Predictor, Provider
-from efsnet.specification import Precision
+from efsnet.predictor import AS_IT_COMES, Computation, Predictor
 from model_store.errors import ReplayDiffers, SignatureUntrusted
 from model_store.manifest import MODEL
 from model_store.signatures import Signature, Trust, verify
@@ -41,8 +41,8 @@ class LoadedVersion:
     """A version that is what was published, and that does here what it did there."""
 
     version: Version
-    predictors: tuple[Predictor, ...]
-    """One a worker, all of the same bytes."""
+    predictors: tuple[Predicting, ...]
+    """One a worker, all of the same bytes; the same one, where several share it."""
     replay: tuple[ReplayedImage, ...]
     signature: Signature | None = None
     """Who vouches for it; None if that was not asked, or if nobody does who is trusted."""
@@ -50,18 +50,16 @@ class LoadedVersion:
     """What `require` would have refused it for, where the policy was `warn`."""
 
     @property
-    def predictor(self) -> Predictor:
+    def predictor(self) -> Predicting:
         """The first of them, for callers with a single worker."""
         return self.predictors[0]
 
 
-def load(  # noqa: PLR0913 (on what, by how many, how exactly, and for whose word: each is decided elsewhere)
+def load(
     version: Version,
+    computation: Computation = AS_IT_COMES,
     *,
-    provider: Provider = "auto",
-    threads: int = 1,
     workers: int = 1,
-    precision: Precision = "f32",
     trust: Trust = UNASKED,
 ) -> LoadedVersion:
     """The version, checked: every file against its digest, then its signature, then its reference images.
@@ -70,10 +68,9 @@ def load(  # noqa: PLR0913 (on what, by how many, how exactly, and for whose wor
 
     Args:
         version: As the store gives it.
-        provider: Inference engine.
-        threads: Of each predictor.
-        workers: Number of predictors.
-        precision: Taken where the version allows it, else f32; `engine.precision` of its predictors says which.
+        computation: How it is to predict. A reduced precision is taken where the version allows it, else f32:
+            `engine.precision` of its predictors says which.
+        workers: Number of predictors, or of threads that share one where images go through the network together.
         trust: Whose signature is asked for; by default nobody's.
 
     Raises:
@@ -85,11 +82,14 @@ def load(  # noqa: PLR0913 (on what, by how many, how exactly, and for whose wor
     contents = version.contents()
     signature, doubt = _vouched(version, trust)
     specification = version.manifest.specification
-    allowed = precision if version.manifest.allows(precision) else "f32"
-    predictors = tuple(
-        Predictor(contents[MODEL], specification, provider=provider, threads=threads, precision=allowed)
-        for _ in range(workers)
-    )
+    if not version.manifest.allows(computation.precision):
+        computation = replace(computation, precision="f32")
+    predictors: tuple[Predicting, ...]
+    if computation.batch == 1:
+        predictors = tuple(Predictor(contents[MODEL], specification, computation) for _ in range(workers))
+    else:
+        shared = Predictor(contents[MODEL], specification, computation)
+        predictors = (Batcher(shared, wait_s=computation.batch_wait_s),) * workers
     replay = tuple(_replayed(version, contents, predictors[0]))
     return LoadedVersion(version, predictors, replay, signature, doubt)
 
@@ -105,7 +105,7 @@ def _vouched(version: Version, trust: Trust) -> tuple[Signature | None, Signatur
         return None, error
 
 
-def _replayed(version: Version, contents: Mapping[str, bytes], predictor: Predictor) -> Iterator[ReplayedImage]:
+def _replayed(version: Version, contents: Mapping[str, bytes], predictor: Predicting) -> Iterator[ReplayedImage]:
     rules = version.manifest.specification.post_processing
     for name in version.manifest.references:
         try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from efsnet.postprocessing import to_label_map
-from efsnet.predictor import Predictor, has_bfloat16
+from efsnet.predictor import Computation, Predictor, has_bfloat16
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from model_store.manifest import MeasuredPrecision, Metric
@@ -86,7 +86,7 @@ def compare_precisions(folder: RunFolder, records: Sequence[Record]) -> tuple[Ch
     exact = Predictor(model, specified)
     others = {"int8": Predictor(quantised(model, _calibration(split.train, specified)), specified)}
     if has_bfloat16() and exact.engine.provider == "openvino":
-        others["bf16"] = Predictor(model, specified, precision="bf16")
+        others["bf16"] = Predictor(model, specified, Computation(precision="bf16"))
     compared = _compared(exact, others, tested)
     content = {
         "weights": _weights_digest(folder),

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from efsnet.image import decode_image
 from efsnet.network import SegmentationNetwork
 from efsnet.postprocessing import to_label_map
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from efsnet.rendering import palette_png
 from efsnet.specification import Specification
 from model_store.digest import Digest
@@ -225,7 +225,7 @@ def _content(file: Path, otherwise: str, parse: Callable[[str], Any] = json.load
 
 def _reference_files(model: bytes, specified: Specification) -> dict[str, bytes]:
     """The reference images as they are, and the label maps that the version gives for them."""
-    predictor = Predictor(model, specified, provider="cpu")
+    predictor = Predictor(model, specified, Computation(provider="cpu"))
     files = {}
     for stem, content in reference_images().items():
         label_map = to_label_map(predictor.predict(decode_image(content)), specified.post_processing)

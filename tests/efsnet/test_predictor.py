@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from efsnet.errors import ArrayInvalid, EngineUnavailable, ModelUnusable
 from efsnet.image import Image
-from efsnet.predictor import Predictor, Provider, _first_that_works, has_bfloat16
+from efsnet.predictor import Computation, Predictor, Provider, _first_that_works, has_bfloat16
 from efsnet.specification import Specification
 
 INSTALLED = onnxruntime.get_available_providers()
@@ -33,7 +33,7 @@ def test_an_image_becomes_the_probabilities_of_its_classes(
     tiny_model_bytes: bytes, specification: Specification, image: Image, provider: Provider
 ) -> None:
     """On the network's grid, by every provider that is installed."""
-    array = Predictor(tiny_model_bytes, specification, provider=provider).predict(image).array
+    array = Predictor(tiny_model_bytes, specification, Computation(provider=provider)).predict(image).array
     assert array.shape == (3, 64, 64)
     assert array.dtype == np.float32
     np.testing.assert_allclose(array[:, 32, 10], [0.9, 0.05, 0.05], rtol=1e-6)
@@ -64,7 +64,7 @@ def test_predictors_work_side_by_side(tiny_model_bytes: bytes, specification: Sp
 
 def test_the_engine_says_what_computes(tiny_model_bytes: bytes, specification: Specification) -> None:
     """It is part of every answer."""
-    engine = Predictor(tiny_model_bytes, specification, provider="cpu", threads=2).engine
+    engine = Predictor(tiny_model_bytes, specification, Computation(provider="cpu", threads=2)).engine
     assert engine.name == f"ONNX Runtime {onnxruntime.__version__}"
     assert (engine.provider, engine.precision, engine.threads) == ("cpu", "f32", 2)
 
@@ -82,14 +82,14 @@ def test_a_provider_that_is_not_installed_is_refused(tiny_model_bytes: bytes, sp
     for provider, name in names.items():
         if name not in INSTALLED:
             with pytest.raises(EngineUnavailable, match="CPUExecutionProvider"):
-                Predictor(tiny_model_bytes, specification, provider=provider)
+                Predictor(tiny_model_bytes, specification, Computation(provider=provider))
 
 
 @pytest.mark.skipif("openvino" not in PROVIDERS or not has_bfloat16(), reason="no bfloat16 here")
 def test_bfloat16_is_near_and_says_so(tiny_model_bytes: bytes, specification: Specification, image: Image) -> None:
     """Eight significant bits are a part in 256; the engine's precision is part of every answer."""
     exact = Predictor(tiny_model_bytes, specification)
-    reduced = Predictor(tiny_model_bytes, specification, precision="bf16")
+    reduced = Predictor(tiny_model_bytes, specification, Computation(precision="bf16"))
 
     np.testing.assert_allclose(reduced.predict(image).array, exact.predict(image).array, atol=2**-8)
     assert ("openvino", "bf16") == (reduced.engine.provider, reduced.engine.precision)
@@ -98,7 +98,7 @@ def test_bfloat16_is_near_and_says_so(tiny_model_bytes: bytes, specification: Sp
 def test_bfloat16_is_refused_where_it_cannot_be(tiny_model_bytes: bytes, specification: Specification) -> None:
     """Never replaced by full precision in silence; the message says what to take."""
     with pytest.raises(EngineUnavailable, match="take f32"):
-        Predictor(tiny_model_bytes, specification, provider="cpu", precision="bf16")
+        Predictor(tiny_model_bytes, specification, Computation(provider="cpu", precision="bf16"))
 
 
 class Session:
@@ -125,7 +125,7 @@ def test_bytes_that_are_no_graph_are_refused(specification: Specification, model
     """By every provider."""
     for provider in PROVIDERS:
         with pytest.raises(ModelUnusable):
-            Predictor(model, specification, provider=provider)
+            Predictor(model, specification, Computation(provider=provider))
 
 
 def test_a_truncated_graph_is_refused(tiny_model_bytes: bytes, specification: Specification) -> None:
@@ -183,7 +183,7 @@ def graph(
 def test_a_graph_that_is_not_as_specified_is_refused(specification: Specification, model: bytes) -> None:
     """When it is loaded, not at the first image."""
     with pytest.raises(ModelUnusable, match="The graph should have"):
-        Predictor(model, specification, provider="cpu")
+        Predictor(model, specification, Computation(provider="cpu"))
 
 
 @pytest.mark.parametrize("shape", [("n", 3, 64, 64), (1, 3, 64, 64)])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from efsnet.image import decode_image
+from efsnet.predictor import Computation
 from model_store.digest import Digest
 from model_store.errors import FileMissing, FileUnexpected, IntegrityError, ManifestInvalid, SignatureInvalid
 from model_store.loading import load
@@ -53,7 +54,7 @@ def test_any_changed_byte_of_any_file_is_refused_and_named(shipped: ModelStore) 
 
     What was loaded before goes on as it did.
     """
-    running = load(verified(shipped), provider="cpu", trust=Trust("require", TRUSTED))
+    running = load(verified(shipped), Computation(provider="cpu"), trust=Trust("require", TRUSTED))
     image = decode_image(running.version.read("reference/busi_benign_396.png"))
     before = running.predictor.predict(image).array
     folder = running.version.path

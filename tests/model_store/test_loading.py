@@ -11,7 +11,7 @@ from onnxruntime import get_available_providers
 from PIL import Image as PillowImage
 
 from efsnet.errors import EFSNetError, ModelUnusable
-from efsnet.predictor import has_bfloat16
+from efsnet.predictor import Computation, has_bfloat16
 from model_store.errors import DigestMismatch, FileMissing, FileUnexpected, ReplayDiffers
 from model_store.loading import ReplayedImage, load
 from model_store.manifest import Draft, MeasuredPrecision, Metric
@@ -41,7 +41,7 @@ def png(array: NDArray[np.uint8]) -> bytes:
 
 def test_an_intact_version_predicts(version: Version) -> None:
     """Its reference image gives its label map, pixel for pixel on one machine."""
-    loaded = load(version, provider="cpu")
+    loaded = load(version, Computation(provider="cpu"))
 
     assert version == loaded.version
     assert (ReplayedImage("reference/squares", pixels=64 * 64, differing_pixels=0),) == loaded.replay
@@ -50,10 +50,18 @@ def test_an_intact_version_predicts(version: Version) -> None:
 
 def test_each_worker_has_a_predictor_of_its_own(version: Version) -> None:
     """From one verification; each with the asked number of threads."""
-    loaded = load(version, provider="cpu", threads=2, workers=3)
+    loaded = load(version, Computation(provider="cpu", threads=2), workers=3)
 
     assert 3 == len(set(loaded.predictors))
     assert {2} == {predictor.engine.threads for predictor in loaded.predictors}
+
+
+def test_workers_share_a_predictor_where_images_go_together(version: Version) -> None:
+    """Its batches are of all of them, and the replay has gone through it."""
+    loaded = load(version, Computation(provider="cpu", batch=4, batch_wait_s=0.001), workers=3)
+
+    assert [loaded.predictor] * 3 == list(loaded.predictors)
+    assert [0] == [image.differing_pixels for image in loaded.replay]
 
 
 def test_damaged_files_are_not_loaded(version: Version) -> None:
@@ -181,4 +189,4 @@ def test_a_reduced_precision_is_taken_where_it_was_measured_and_found_harmless(
     assert allowed == version.manifest.allows("bf16")
     assert version.manifest.allows("f32")
     if not allowed or ("OpenVINOExecutionProvider" in get_available_providers() and has_bfloat16()):
-        assert ("bf16" if allowed else "f32") == load(version, precision="bf16").predictor.engine.precision
+        assert ("bf16" if allowed else "f32") == load(version, Computation(precision="bf16")).predictor.engine.precision

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from efsnet.network import EFSNet, SegmentationNetwork
+from efsnet.predictor import Computation
 from model_store.digest import Digest
 from model_store.errors import IntegrityError
 from model_store.loading import load
@@ -86,7 +87,7 @@ def test_a_published_version_is_whole_and_usable(version: Version) -> None:
     assert ("efsnet", 1) == (version.name, version.number)
     assert () == version.damage()
 
-    loaded = load(version, provider="cpu")
+    loaded = load(version, Computation(provider="cpu"))
 
     assert ["busi_benign_396", "busi_malignant_189", "busi_normal_88"] == [
         Path(each.name).name for each in loaded.replay
@@ -262,7 +263,7 @@ def test_a_killed_publisher_leaves_nothing_half(tmp_path: Path, repository: Path
     answer = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
 
     assert f"Published efsnet {len(left) + 1}, sha256:" in answer.stdout
-    assert 3 == len(load(store.version("efsnet", str(len(left) + 1)), provider="cpu").replay)
+    assert 3 == len(load(store.version("efsnet", str(len(left) + 1)), Computation(provider="cpu")).replay)
 
 
 def make_cross_validation(path: Path) -> Path:
@@ -340,6 +341,6 @@ def test_a_baseline_is_published_under_its_own_name(tmp_path: Path) -> None:
         version.manifest.network.name,
         version.manifest.network.parameters,
     )
-    assert 3 == len(load(version, provider="cpu").replay)
+    assert 3 == len(load(version, Computation(provider="cpu")).replay)
     with pytest.raises(RunUnusable, match="FSSNet, the recipe trains EFSNet"):
         network_from_version(version, "efsnet")

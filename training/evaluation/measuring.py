@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from efsnet.batching import Predicting
 from efsnet.image import Image
 from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.measurement import measure
@@ -44,7 +45,7 @@ class Subject:
         seed: Of its training.
     """
 
-    predictor: Predictor
+    predictor: Predicting
     rules: PostProcessing
     before: float
     after: float

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from efsnet.specification import PostProcessing
 from model_store.loading import load
 from model_store.version import Version
@@ -102,7 +102,7 @@ def evaluate_version(version: Version, records: Sequence[Record], out: Path) -> 
     measured, notes = unseen_by(version, records)
     if not measured:
         raise NothingToTest(f"{version} has learnt from all of these images, or something was chosen on them.")
-    predictor = load(version, threads=_threads()).predictor
+    predictor = load(version, Computation(threads=_threads())).predictor
     subject = Subject(predictor, specified.post_processing, before=1 / manifest.temperature, after=1.0)
     cases = measure_all(subject, measured, EvaluationFolder(out))
     context = Context(
@@ -164,7 +164,7 @@ def context_of_runs(folders: Sequence[RunFolder], records: Iterable[Record]) -> 
 def _predictor(folder: RunFolder) -> Predictor:
     """Of the exported network, at temperature 1."""
     uncalibrated = specification(folder.configuration().input_size, OperatingPoint(1.0, 0.5, 0.0).rules())
-    return Predictor(export(folder.network(), uncalibrated), uncalibrated, threads=_threads())
+    return Predictor(export(folder.network(), uncalibrated), uncalibrated, Computation(threads=_threads()))
 
 
 def _subject(folder: RunFolder, predictor: Predictor, point: OperatingPoint, measured: Iterable[Record]) -> Subject:

@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from efsnet.image import Image, PixelSpacing
 from efsnet.maps import LabelMap, ProbabilityMap
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from model_store.manifest import Draft
 from training.datasets.records import Record
 from training.evaluation.cases import Case, EvaluationFolder
@@ -171,7 +171,9 @@ def test_the_band_lies_within_ten_pixels_of_the_outline() -> None:
 def subject(tiny_model_bytes: bytes, tiny_draft: Draft) -> Subject:
     """The network that goes by brightness: 0.9 for the class it sees, and 0.05 for the others."""
     specified = tiny_draft.specification
-    return Subject(Predictor(tiny_model_bytes, specified, provider="cpu"), specified.post_processing, 1.0, 2.0)
+    return Subject(
+        Predictor(tiny_model_bytes, specified, Computation(provider="cpu")), specified.post_processing, 1.0, 2.0
+    )
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from efsnet.network import EFSNet
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from efsnet.specification import Specification
 from training.export.onnx_export import Parity, export, parity
 
@@ -97,7 +97,7 @@ def test_the_graph_has_only_fast_operators(model: bytes) -> None:
 
 def test_the_predictor_takes_the_graph(model: bytes, narrow_specification: Specification) -> None:
     """Names, types and shapes are those of the product's contract."""
-    predictor = Predictor(model, narrow_specification, provider="cpu")
+    predictor = Predictor(model, narrow_specification, Computation(provider="cpu"))
 
     probabilities = predictor.run(noise(1, narrow_specification)[0]).array
 
@@ -113,9 +113,9 @@ def test_openvino_gives_the_probabilities_of_the_cpu_provider(
 ) -> None:
     """In float32, whichever of the two computes."""
     (image,) = noise(1, narrow_specification)
-    expected = Predictor(model, narrow_specification, provider="cpu").run(image).array
+    expected = Predictor(model, narrow_specification, Computation(provider="cpu")).run(image).array
 
-    predictor = Predictor(model, narrow_specification, provider="openvino")
+    predictor = Predictor(model, narrow_specification, Computation(provider="openvino"))
 
     assert "openvino" == predictor.engine.provider
     np.testing.assert_allclose(predictor.run(image).array, expected, rtol=0, atol=1e-4)
