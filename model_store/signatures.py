@@ -11,7 +11,7 @@ protocol.md; github.com/in-toto/attestation, spec/v1. `cryptography` is imported
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -21,6 +21,9 @@ from model_store.digest import Digest
 from model_store.errors import KeyUnusable, ModelStoreError, SignatureInvalid, SignerUnknown, Unsigned
 from model_store.manifest import MANIFEST, SIGNATURE, explained
 from model_store.version import Version
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 SignaturePolicy = Literal["off", "warn", "require"]
 """`off`: signatures are not looked at. `warn`: they are, and a version without a trusted one is told of and loaded.
@@ -53,30 +56,23 @@ class TrustedKey:
         Raises:
             KeyUnusable: It holds none, or one of another kind.
         """
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        try:
-            key = serialization.load_pem_public_key(content)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise KeyUnusable(f"{name} is no public key in PEM: `python -m model_store keygen` makes one.") from error
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise KeyUnusable(f"{name} is no key of EC P-256: `python -m model_store keygen` makes one.")
-        encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        return cls(name.removesuffix(".pub"), key.public_bytes(encoding, form))
+        pem = _loaded(name, content).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return cls(name.removesuffix(".pub"), pem)
 
     def signed(self, message: bytes, signature: bytes) -> bool:
-        """Whether this key made the signature of the message: ECDSA with SHA-256, in DER."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
+        """Whether this key made the signature of the message: ECDSA with SHA-256, in DER.
 
-        key = serialization.load_pem_public_key(self.pem)
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            return False
+        Raises:
+            KeyUnusable: It is no key of EC P-256.
+        """
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA256
+
         try:
-            key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+            _loaded(self.name, self.pem).verify(signature, message, ECDSA(SHA256()))
         except InvalidSignature:
             return False
         return True
@@ -186,6 +182,20 @@ def _decoded(text: str) -> bytes:
 
 
 Base64 = Annotated[bytes, BeforeValidator(_decoded)]
+
+
+def _loaded(name: str, content: bytes) -> "EllipticCurvePublicKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyUnusable(f"{name} is no public key in PEM: `python -m model_store keygen` makes one.") from error
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise KeyUnusable(f"{name} is no key of EC P-256: `python -m model_store keygen` makes one.")
+    return key
 
 
 class _Part(BaseModel):

@@ -289,6 +289,12 @@ def test_a_key_of_another_kind_is_named(signed: Signed, content: bytes) -> None:
         TrustedKeys.read(signed.keys)
 
 
+def test_what_is_no_key_signs_nothing(signed: Signed) -> None:
+    """Also where it did not come from a file."""
+    with pytest.raises(KeyUnusable, match="made up is no public key"):
+        TrustedKey("made up", b"").signed(b"", b"")
+
+
 def test_a_private_key_in_the_place_of_a_public_one_is_named(signed: Signed) -> None:
     """It does not belong where services run."""
     shutil.copy(signed.private_key, signed.keys / "oops.pub")
