@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Timer
 
 import certifi
+import oras.client
 import pytest
 import requests
 
@@ -59,6 +60,19 @@ def test_the_shipped_version_goes_round(repository: Repository, tmp_path: Path) 
     with connected(repository, Access()) as registry:
         order = Order("efsnet", shipped.digest, TrustedKeys.read(SHIPPED.with_name("keys")))
         assert not arrive(store, registry.pull(2), order).new
+
+
+def test_the_client_of_oras_fetches_the_files(repository: Repository, second: Version, tmp_path: Path) -> None:
+    """By itself, each at its path; the manifest is the configuration."""
+    push(repository, second)
+
+    client = oras.client.OrasClient(insecure=True)
+    with client.session:
+        client.pull(f"{repository}:2", outdir=str(tmp_path / "fetched"))
+
+    fetched = tmp_path / "fetched"
+    found = {str(path.relative_to(fetched)): path.read_bytes() for path in fetched.rglob("*") if path.is_file()}
+    assert {path: content for path, content in second.contents().items() if path != MANIFEST} == found
 
 
 def test_a_file_without_content_travels_too(
