@@ -8,7 +8,9 @@ import pytest
 from model_store.errors import DigestMismatch
 from model_store.manifest import Draft
 from model_store.seeding import SHIPPED, seed
+from model_store.signatures import verify
 from model_store.store import ModelStore
+from tests.model_store.conftest import Signed
 
 
 def test_an_empty_store_is_given_what_ships(published_store: ModelStore, tmp_path: Path) -> None:
@@ -34,6 +36,40 @@ def test_a_store_that_has_the_model_is_left_alone(
     assert () == seed(own.root, shipped=published_store.root)
     assert (version,) == own.versions("efsnet")
     assert {} == own.aliases("efsnet")
+
+
+def test_an_older_store_is_given_the_signature_of_the_same_version(signed: Signed, published_store: ModelStore) -> None:
+    """And nothing else; what it has already stays."""
+    assert () == seed(published_store.root, shipped=signed.store.root)
+
+    version = published_store.version("efsnet", "production")
+    assert signed.signature == verify(version, signed.trusted)
+    assert () == version.damage()
+    (version.path / "model.sig").unlink()
+    (version.path / "model.sig").write_bytes(b"another")
+    seed(published_store.root, shipped=signed.store.root)
+    assert b"another" == version.signature()
+
+
+def test_another_version_of_that_number_is_not_signed(
+    signed: Signed, tmp_path: Path, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """A hospital's own is not the one that ships."""
+    own = ModelStore(tmp_path / "own").publish("efsnet", tiny_draft, {**tiny_contents, "NOTES.md": b"ours"})
+
+    seed(tmp_path / "own", shipped=signed.store.root)
+
+    assert None is own.signature()
+
+
+def test_a_damaged_version_keeps_nobody_from_starting(signed: Signed, published_store: ModelStore) -> None:
+    """It gets no signature, and who loads it says why."""
+    manifest = published_store.root / "efsnet" / "versions" / "1" / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_bytes(b"{}")
+
+    assert () == seed(published_store.root, shipped=signed.store.root)
+    assert not (manifest.parent / "model.sig").exists()
 
 
 def test_other_models_of_the_store_stay(
