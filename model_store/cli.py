@@ -249,7 +249,9 @@ def _damage(models: ModelStore, name: str, reference: str, trust: Trust) -> tupl
 
 def _report(promotion: Promotion) -> None:
     typer.echo(f"{promotion.alias} names version {promotion.version} now (promotion record {promotion.number}).")
-    typer.echo("A service that runs goes on with the version it started with: restart it to serve this one.")
+    typer.echo(
+        "A service that runs notices it, checks the version and changes over; its /readyz tells which one answers."
+    )
 
 
 def _complain(what: str, error: Exception) -> None:

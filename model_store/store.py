@@ -170,10 +170,7 @@ class ModelStore:
         """
 
         def chosen(promotions: Sequence[Promotion]) -> tuple[Version, str | None]:
-            left = standing(promotions, alias)
-            current = left[-1].version if left else None
-            if expected_current is not ... and expected_current != current:
-                raise PromotionConflict(f"{alias} names {current or 'nothing'}, not {expected_current or 'nothing'}.")
+            _expect(alias, standing(promotions, alias), expected_current)
             candidate = self._version(name, version, promotions)
             try:
                 check(candidate, self._production(name, promotions))
@@ -186,13 +183,16 @@ class ModelStore:
         remarks = {"alias": alias, "by": by, "why": why}
         return self._decide(name, chosen, "promote", remarks, force_because)
 
-    def rollback(self, name: str, alias: str, *, by: str, why: str) -> Promotion:
+    def rollback(
+        self, name: str, alias: str, *, by: str, why: str, expected_current: int | EllipsisType = ...
+    ) -> Promotion:
         """Undoes the newest promotion of an alias that is not undone yet, on the record.
 
         A second rollback undoes the promotion before it, and so on; what was rolled back from never comes back
         but by a promotion.
 
         Raises:
+            PromotionConflict: The alias names something else than expected.
             NothingToRollBack: No promotion of the alias is left to undo.
             PromotionInvalid: `by` or `why` is empty.
             VersionUnknown: The version to go back to is gone.
@@ -201,6 +201,7 @@ class ModelStore:
 
         def chosen(promotions: Sequence[Promotion]) -> tuple[Version, None]:
             left = standing(promotions, alias)
+            _expect(alias, left, expected_current)
             if len(left) < 2:
                 raise NothingToRollBack(f"{alias} of {name} has named no version before this one.")
             return self._version(name, left[-2].version, promotions), None
@@ -263,3 +264,10 @@ class ModelStore:
         if not re.fullmatch(NAME_PATTERN, name):
             raise ModelUnknown("A model's name is a letter, then letters, digits, '-' and '_', all in lower case.")
         return self.root / name
+
+
+def _expect(alias: str, left: Sequence[Promotion], expected: int | EllipsisType | None) -> None:
+    """Compare-and-set: what the alias names is what the caller took it to name, if that matters to him."""
+    current = left[-1].version if left else None
+    if expected is not ... and expected != current:
+        raise PromotionConflict(f"{alias} names {current or 'nothing'}, not {expected or 'nothing'}.")

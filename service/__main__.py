@@ -1,5 +1,6 @@
 """The command line: `python -m service serve`, `segment` and `keys`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from efsnet.errors import EFSNetError
 from model_store.errors import ModelStoreError
 from model_store.loading import load
 from model_store.seeding import seed
-from model_store.store import ModelStore
+from model_store.store import PRODUCTION, ModelStore
 from service import logs
 from service.app import create_app
 from service.errors import ServiceError, SpacingInvalid
@@ -21,7 +22,6 @@ from service.keys import KeyRing
 from service.segmentation import parse_spacing
 from service.server import Server, require_keys
 from service.settings import read_settings
-from service.versions import PRODUCTION
 from service.workers import available_cores
 
 SCREEN = Console(stderr=True)
@@ -69,7 +69,7 @@ def segment(
         plan = Plan.of(files, out, overwrite=overwrite)
         seed(settings.store)
         found = ModelStore(settings.store).version(settings.model, version)
-        loaded = load(found, provider=settings.provider, threads=available_cores())
+        loaded = load(found, replace(settings.computation, threads=available_cores()), trust=settings.trust)
         outcomes = segment_files(plan, loaded, spacing=spacing, max_pixels=settings.max_pixels)
         steps = track(outcomes, str(found), total=len(plan.places), console=SCREEN)
         unreadable = [outcome for outcome in steps if outcome]

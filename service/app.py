@@ -3,24 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
+import numpy as np
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
-from model_store.loading import load
-from model_store.store import ModelStore
+from model_store.loading import LoadedVersion, load
+from model_store.store import PRODUCTION, ModelStore
+from model_store.version import Version
 from service.api import access, problems
+from service.api.aliases import alias_routes
 from service.api.health import health_routes, service_version
 from service.api.models import model_routes
 from service.api.observer import Observer
 from service.api.segment import segment_routes
+from service.api.shadow import shadow_routes
+from service.decisions import Decisions
+from service.history import History
 from service.keys import KeyRing
 from service.metrics import Metrics
 from service.segmentation import Segmenter
 from service.settings import Settings
-from service.versions import Load, Versions
+from service.shadow import Shadow
+from service.versions import CANDIDATE, Followed, Load, Versions
 from service.workers import WorkerPool, available_cores
 
 DESCRIPTION = """\
@@ -37,27 +43,35 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     Args:
         settings: All that can be configured.
         load_version: Verifies a version and makes it ready for as many workers as there are; the store's own if none.
+
+    Raises:
+        KeyUnusable: The folder of trusted keys holds none, or something else.
     """
     workers = settings.workers or available_cores()
     metrics = Metrics(service_version())
+    history = History(ModelStore(settings.store), settings.promotions_folder)
     versions = Versions(
-        ModelStore(settings.store),
-        load_version or partial(load, provider=settings.provider, workers=workers, precision=settings.precision),
+        history,
+        load_version or _loader(settings, workers + bool(settings.shadow_share)),
         metrics,
-        model=settings.model,
+        Followed(settings.model, (PRODUCTION, CANDIDATE) if settings.shadow_share else (PRODUCTION,)),
         others=settings.loaded_versions,
     )
     pool = WorkerPool("worker", workers=workers, capacity=settings.queue_capacity)
     metrics.watch(pool)
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
+    shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loading = asyncio.create_task(versions.start())
+        watching = asyncio.create_task(versions.watch(settings.follow_s))
         yield
         app.state.stopping = True
+        watching.cancel()
         await app.state.loading
         pool.close()
+        shadow.close()
         versions.close()
 
     app: FastAPI = FastAPIOffline(
@@ -72,8 +86,10 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     app.state.versions = versions
     app.add_middleware(access.Guard, keys=KeyRing(settings.keys_file))
     app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
-    app.include_router(segment_routes(segmenter, settings))
+    app.include_router(segment_routes(segmenter, settings, shadow))
     app.include_router(model_routes(versions))
+    app.include_router(alias_routes(Decisions(history, versions)))
+    app.include_router(shadow_routes(shadow, versions))
     app.include_router(health_routes(segmenter, metrics))
     app.include_router(problems.problem_routes())
     problems.install(app)
@@ -84,3 +100,17 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
         return RedirectResponse(f"{settings.root_path}/docs")
 
     return app
+
+
+def _loader(settings: Settings, workers: int) -> Load:
+    trust = settings.trust
+
+    def load_warm(version: Version) -> LoadedVersion:
+        loaded = load(version, settings.computation, workers=workers, trust=trust)
+        # The replay has warmed the first: the first prediction of each other takes longer than those after it.
+        size = version.manifest.specification.input
+        for predictor in {*loaded.predictors} - {loaded.predictor}:
+            predictor.run(np.zeros((1, size.rows, size.columns), np.uint8))
+        return loaded
+
+    return load_warm

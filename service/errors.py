@@ -20,6 +20,7 @@
   - ScopeMissing: the API key is for other things
   - KeysUnusable: the API keys cannot be read
   - KeyUnknown: no API key has this id
+  - StoreSetBack: the store lacks a promotion that it had
   - StateUnusable: the service's own folder cannot be read or written
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
@@ -105,6 +106,10 @@ class KeysUnusable(ServiceError):
 
 class KeyUnknown(ServiceError):
     """No API key has this id."""
+
+
+class StoreSetBack(ServiceError):
+    """The store lacks a promotion that it had, or has another in its place: it is not followed."""
 
 
 class StateUnusable(ServiceError):

@@ -6,6 +6,7 @@ from service.workers import WorkerPool
 
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0)
+DICE_BUCKETS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 SHARE_BUCKETS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
 CONFIDENCE_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 1.0)
 
@@ -48,7 +49,16 @@ class Metrics:
         self.model_info = Gauge(
             "efs_model_info",
             "1 for each version in memory.",
-            ("model", "version", "digest", "alias", "engine", "precision"),
+            ("model", "version", "digest", "alias", "engine", "precision", "signer"),
+            registry=registry,
+        )
+        self.model_changes = Counter(
+            "efs_model_changes", "Changes of the version that answers for an alias.", ("alias",), registry=registry
+        )
+        self.model_stale = Gauge(
+            "efs_model_stale",
+            "1 while the version that an alias names in the store cannot be served; /readyz says why.",
+            ("alias",),
             registry=registry,
         )
         self.model_loads = Counter(
@@ -84,6 +94,31 @@ class Metrics:
             "Mean confidence of a class, where an image has it.",
             ("class", "model", "version"),
             buckets=CONFIDENCE_BUCKETS,
+            registry=registry,
+        )
+        self.shadow_images = Counter(
+            "efs_shadow_images",
+            "Live images for the candidate, by outcome: compared, dropped (live work came first), failed.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.shadow_dice = Histogram(
+            "efs_shadow_dice",
+            "Dice of the candidate's lesions and production's, where either finds one.",
+            buckets=DICE_BUCKETS,
+            registry=registry,
+        )
+        self.shadow_classes = Counter(
+            "efs_shadow_classes",
+            "Images by the class that most of the lesion has to production, and to the candidate.",
+            ("production", "candidate"),
+            registry=registry,
+        )
+        self.shadow_infer = Histogram(
+            "efs_shadow_infer_seconds",
+            "Time in the network of the same images: of production, and of the candidate, which has to wait more.",
+            ("role",),
+            buckets=STAGE_BUCKETS,
             registry=registry,
         )
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Literal, TypeVar
 
+from efsnet.batching import Predicting
 from efsnet.errors import GeometryError
 from efsnet.image import Image, PixelSpacing, decode_image, pixels_of
 from efsnet.maps import LabelMap
 from efsnet.measurement import Measurement, measure
 from efsnet.postprocessing import to_grid, to_label_map
-from efsnet.predictor import Predictor
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from model_store.loading import LoadedVersion
@@ -90,7 +90,7 @@ class Stages:
 
 
 def segment(
-    upload: Upload, specification: Specification, predictor: Predictor, stages: Stages, max_pixels: int
+    upload: Upload, specification: Specification, predictor: Predicting, stages: Stages, max_pixels: int
 ) -> Segmentation:
     """Decodes, predicts and measures: the one way from a file to an answer, with a server and without.
 

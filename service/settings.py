@@ -18,7 +18,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from efsnet.predictor import Computation
 from efsnet.specification import Precision
+from model_store.signatures import RELEASE_KEYS, SignaturePolicy, Trust
 from service.errors import SettingsInvalid
 
 ELSEWHERE = frozenset({"EFSNET_DATA", "EFSNET_MEMORY"})
@@ -65,6 +67,10 @@ class Settings(BaseSettings):
     """Inference engine; `auto` takes the fastest of those installed."""
     precision: Precision = "f32"
     """Arithmetic of the network; `bf16` is for processors with bfloat16 and versions that were measured with it."""
+    batch: PositiveInt = 1
+    """Images that go through the network together at most, if they come at the same time; more than 1 is for GPUs."""
+    batch_wait_ms: Annotated[NonNegativeFloat, Field(le=1000)] = 2.0
+    """Longest time that an image waits for others to go with, where `EFSNET_BATCH` is above 1."""
     workers: PositiveInt | None = None
     """Images processed at the same time; one for each core by default."""
     queue_capacity: NonNegativeInt = 32
@@ -72,7 +78,15 @@ class Settings(BaseSettings):
     upload_capacity: PositiveInt = 32
     """Uploads received at the same time; one more is refused with 429. Bounds the memory for uploads."""
     loaded_versions: PositiveInt = 2
-    """Versions held in memory beside the default one, for requests that name a version."""
+    """Versions held in memory beside those that answer for an alias: for a rollback, and those that requests name."""
+    follow_s: PositiveFloat = 2.0
+    """Time between looks at the store for a new promotion."""
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the live images that the version of the alias `candidate` sees too, for comparison; 0 tries none."""
+    signatures: SignaturePolicy = "warn"
+    """Versions without a trusted signature: `off` does not look, `warn` tells of them, `require` refuses them."""
+    trusted_keys: Annotated[Path | None, AfterValidator(_expanded)] = None
+    """Folder of the public keys (`*.pub`) whose signatures are trusted; by default the key of the shipped versions."""
     max_body_bytes: PositiveInt = 10_000_000
     """Largest request body."""
     max_pixels: PositiveInt = 25_000_000
@@ -99,6 +113,30 @@ class Settings(BaseSettings):
     def keys_file(self) -> Path:
         """Where the API keys are."""
         return self.state_folder / "keys.json"
+
+    @property
+    def computation(self) -> Computation:
+        """How the network is to be computed; by one thread for each worker."""
+        return Computation(
+            provider=self.provider,
+            precision=self.precision,
+            batch=self.batch,
+            batch_wait_s=self.batch_wait_ms / 1000,
+        )
+
+    @property
+    def trust(self) -> Trust:
+        """Whose signatures are believed.
+
+        Raises:
+            KeyUnusable: The folder holds no key, or something else.
+        """
+        return Trust.read(self.signatures, self.trusted_keys or RELEASE_KEYS)
+
+    @property
+    def promotions_folder(self) -> Path:
+        """Where the newest promotions are that were seen."""
+        return self.state_folder / "promotions"
 
     @property
     def reachable(self) -> bool:

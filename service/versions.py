@@ -3,49 +3,72 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
+from dataclasses import dataclass
 
 from efsnet.errors import EFSNetError
-from model_store.digest import Digest
 from model_store.errors import AliasUnknown, ModelStoreError, ModelUnknown, VersionUnknown
 from model_store.loading import LoadedVersion
+from model_store.promotions import Promotion, standing
 from model_store.seeding import seed
-from model_store.store import ModelStore
+from model_store.store import PRODUCTION
 from model_store.version import Version
-from service.errors import ModelNotReady
+from service.errors import ModelNotReady, ServiceError
+from service.history import History
 from service.metrics import Metrics
+from service.shelf import Shelf
 from service.workers import WorkerPool
 
-PRODUCTION = "production"
-"""The alias whose version answers when a request names none."""
+CANDIDATE = "candidate"
+"""The alias whose version is tried beside production; see `shadow`."""
 
 LOADS_WAITING = 8
 """Requests that may wait until a version is loaded that is not in memory."""
+
+RETRY_S = 60.0
+"""Time after which a version is tried again that could not be loaded, though nothing in the store has changed."""
 
 Load = Callable[[Version], LoadedVersion]
 
 _LOG = logging.getLogger("service.versions")
 
 
-class Versions:
-    """The default version, loaded at start and kept, and the others, loaded when asked for and kept while asked for.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What is served as the store says, and changes with it."""
 
-    A thread of its own loads them one after the other, so that the default version answers meanwhile.
+    model: str
+    """The one that answers when a request names none."""
+    aliases: tuple[str, ...] = (PRODUCTION,)
+
+
+class Versions:
+    """The versions that answer for an alias, changed as the store says, and others for requests that name them.
+
+    A thread of its own loads them one after the other, so that what is loaded answers meanwhile. A request keeps the
+    version that it was given, whatever is changed before it is answered.
+
+    Args:
+        history: Of the store.
+        load: Verifies a version and makes it ready.
+        metrics: To be told.
+        followed: What answers when a request names no version.
+        others: How many versions are kept beside those that answer for an alias.
     """
 
-    def __init__(self, store: ModelStore, load: Load, metrics: Metrics, *, model: str, others: int) -> None:
-        self.store = store
-        self.model = model
+    def __init__(self, history: History, load: Load, metrics: Metrics, followed: Followed, *, others: int) -> None:
+        self.store = history.store
+        self.model = followed.model
+        self.aliases = followed.aliases
+        self._history = history
         self._load = load
         self._metrics = metrics
-        self._capacity = others
-        self._others: OrderedDict[Digest, LoadedVersion] = OrderedDict()
-        self._lock = Lock()
+        self._shelf = Shelf(metrics, others=others)
         self._loader = WorkerPool("loader", workers=1, capacity=LOADS_WAITING)
-        self._default: LoadedVersion | None = None
-        self._not_ready = f"{model} is being loaded."
+        self._troubles: dict[str, str] = {}
+        self._outline: tuple[object, ...] | None = None
+        self._detailed_outline: tuple[object, ...] | None = None
+        self._tried_at_s = 0.0
 
     @property
     def default(self) -> LoadedVersion:
@@ -54,27 +77,39 @@ class Versions:
         Raises:
             ModelNotReady: It is not loaded yet, or cannot be.
         """
-        if self._default is None:
-            raise ModelNotReady(self._not_ready)
-        return self._default
+        if (loaded := self._shelf.serving(PRODUCTION)) is None:
+            raise ModelNotReady(self._troubles.get(PRODUCTION, f"{self.model} is being loaded."))
+        return loaded
+
+    @property
+    def candidate(self) -> LoadedVersion | None:
+        """The version that is tried beside production, if it is followed, and another one."""
+        loaded = self._shelf.serving(CANDIDATE)
+        return None if loaded is self._shelf.serving(PRODUCTION) else loaded
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why what an alias names in the store is not served; another version may be."""
+        return tuple(self._troubles.values())
 
     @property
     def loaded(self) -> tuple[LoadedVersion, ...]:
         """The versions in memory."""
-        with self._lock:
-            others = tuple(self._others.values())
-        return others if self._default is None else (self._default, *others)
+        return self._shelf.loaded
 
     async def start(self) -> None:
-        """Loads the default version. What keeps it from being loaded is logged and told by `default`, not raised."""
-        try:
-            self._default = await asyncio.wrap_future(self._loader.submit(lambda _: self._load_default()))
-        except (ModelStoreError, EFSNetError) as error:
-            self._not_ready = f"{PRODUCTION} of {self.model} cannot be loaded: {error}"
-            _LOG.error("not ready: %s", self._not_ready)
-        except Exception:  # noqa: BLE001 - whatever it is, the process stays to tell
-            self._not_ready = f"{PRODUCTION} of {self.model} cannot be loaded: the log says why."
-            _LOG.exception("not ready: %s of %s cannot be loaded", PRODUCTION, self.model)
+        """Loads what is followed. What keeps it from being loaded is logged and told by `default`, not raised."""
+        await self.follow()
+
+    async def watch(self, every_s: float) -> None:
+        """Notices what changes in the store, until it is cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                if await asyncio.to_thread(self._is_changed):
+                    await self.follow()
+            except Exception:  # noqa: BLE001 - whatever it is, the next look may find it gone
+                _LOG.exception("the store cannot be looked at")
 
     async def get(self, model: str | None, reference: str | None) -> LoadedVersion:
         """The version of these names, loaded if it is not; by default the default one.
@@ -85,13 +120,14 @@ class Versions:
             VersionUnknown: It has no such version.
             QueueFull: Too many requests wait for versions to be loaded.
             IntegrityError: The version is damaged.
+            StoreSetBack: The store lacks promotions that were seen.
         """
         name, reference = model or self.model, reference or PRODUCTION
         if (name, reference) == (self.model, PRODUCTION):
             return self.default
         for loaded in self.loaded:
             if loaded.version.name == name and reference in (str(loaded.version.number), str(loaded.version.digest)):
-                return self._used(loaded)
+                return self._shelf.get(loaded.version.digest) or loaded
         return await asyncio.wrap_future(self._loader.submit(lambda _: self._load_other(self.find(name, reference))))
 
     def find(self, name: str, reference: str) -> Version:
@@ -101,8 +137,10 @@ class Versions:
             ModelUnknown: There is no such model.
             VersionUnknown: It has no such version.
             IntegrityError: Its manifest is damaged.
+            StoreSetBack: The store lacks promotions that were seen.
         """
         self.check_name(name)
+        self._history.promotions(name)
         try:
             return self.store.version(name, reference)
         except (VersionUnknown, AliasUnknown) as error:
@@ -115,38 +153,90 @@ class Versions:
         if name not in names:
             raise ModelUnknown(f"The models are: {', '.join(names)}." if names else "No model is published yet.")
 
+    def serves(self, promotion: Promotion, name: str) -> bool:
+        """Whether requests are answered as this promotion says."""
+        if name != self.model or promotion.alias not in self.aliases:
+            return True  # it is looked up with each request
+        loaded = self._shelf.serving(promotion.alias)
+        return loaded is not None and loaded.version.number == promotion.version
+
     def close(self) -> None:
         """Ends the loading thread."""
         self._loader.close()
 
-    def _load_default(self) -> LoadedVersion:
+    async def follow(self) -> None:
+        """Serves what the aliases name in the store now. What keeps it from that is logged and told, not raised.
+
+        Raises:
+            QueueFull: Too many requests wait for versions to be loaded.
+        """
+        await asyncio.wrap_future(self._loader.submit(lambda _: self._follow_now()))
+
+    def _is_changed(self) -> bool:
+        if self._history.outline(self.model) != self._outline:
+            return True
+        if not self._troubles:
+            return False
+        waited_s = time.monotonic() - self._tried_at_s
+        return waited_s > RETRY_S or self._history.detailed_outline(self.model) != self._detailed_outline
+
+    def _follow_now(self) -> None:
+        self._tried_at_s = time.monotonic()
+        for alias in self.aliases:
+            why = ""
+            try:
+                # Before anything is read: what comes later differs from it.
+                self._outline = self._history.outline(self.model)
+                self._detailed_outline = self._history.detailed_outline(self.model)
+                self._serve_newest(alias)
+            except (ModelStoreError, EFSNetError, ServiceError) as error:
+                why = str(error)
+            except Exception:  # noqa: BLE001 - whatever it is, the process stays to tell
+                _LOG.exception("%s of %s cannot be loaded", alias, self.model)
+                why = "the log says why."
+            self._tell_trouble(alias, why)
+
+    def _tell_trouble(self, alias: str, why: str) -> None:
+        self._metrics.model_stale.labels(alias).set(1 if why else 0)
+        if not why:
+            self._troubles.pop(alias, None)
+            return
+        serving = self._shelf.serving(alias)
+        rest = f" {serving.version} goes on answering." if serving else ""
+        trouble = f"{alias} of {self.model} cannot be loaded: {why}{rest}"
+        if self._troubles.get(alias) != trouble:
+            _LOG.error("not ready: %s" if serving is None else "not followed: %s", trouble)
+        self._troubles[alias] = trouble
+
+    def _serve_newest(self, alias: str) -> None:
+        before = self._shelf.serving(alias)
         try:
-            seed(self.store.root)
-            version = self.find(self.model, PRODUCTION)
+            if self._shelf.serving(PRODUCTION) is None:
+                seed(self.store.root)
+            self.check_name(self.model)
+            left = standing(self._history.promotions(self.model), alias)
+            if not left and alias != PRODUCTION:
+                self._shelf.drop(alias)
+                return
+            found = (self._shelf.get(left[-1].digest) if left else None) or self.find(self.model, alias)
         except Exception:
             self._metrics.model_loads.labels("refused").inc()
             raise
-        return self._loaded(version, PRODUCTION)
+        loaded = found if isinstance(found, LoadedVersion) else self._loaded(found)
+        to_go_back_to = left[-2].digest if alias == PRODUCTION and len(left) > 1 else None
+        if loaded is not before:
+            self._shelf.serve(alias, loaded, to_go_back_to=to_go_back_to)
+            self._metrics.model_changes.labels(alias).inc()
+            _LOG.info("serving model=%s alias=%s version=%d", self.model, alias, loaded.version.number)
 
     def _load_other(self, version: Version) -> LoadedVersion:
-        for loaded in self.loaded:
-            if loaded.version.digest == version.digest:
-                return self._used(loaded)
-        loaded = self._loaded(version, "")
-        with self._lock:
-            self._others[version.digest] = loaded
-            dropped = self._others.popitem(last=False)[1] if len(self._others) > self._capacity else None
-        if dropped:
-            self._metrics.model_info.remove(*_info(dropped, ""))
+        if loaded := self._shelf.get(version.digest):
+            return loaded
+        loaded = self._loaded(version)
+        self._shelf.put(loaded)
         return loaded
 
-    def _used(self, loaded: LoadedVersion) -> LoadedVersion:
-        with self._lock:
-            if loaded.version.digest in self._others:
-                self._others.move_to_end(loaded.version.digest)
-        return loaded
-
-    def _loaded(self, version: Version, alias: str) -> LoadedVersion:
+    def _loaded(self, version: Version) -> LoadedVersion:
         since = time.perf_counter()
         try:
             loaded = self._load(version)
@@ -156,22 +246,23 @@ class Versions:
         duration_s = time.perf_counter() - since
         self._metrics.model_loads.labels("ok").inc()
         self._metrics.model_load_duration.observe(duration_s)
-        self._metrics.model_info.labels(*_info(loaded, alias)).set(1)
         names = version.name, str(version.number)
         self._metrics.selftest_success.labels(*names).set_to_current_time()
         self._metrics.selftest_differing.labels(*names).set(_differing_pixels(loaded))
         _LOG.info(
-            "loaded model=%s version=%d digest=%s engine=%s precision=%s differing_pixels=%d duration_s=%.2f",
+            "loaded model=%s version=%d digest=%s engine=%s precision=%s signer=%s differing_pixels=%d duration_s=%.2f",
             *(version.name, version.number, version.digest, loaded.predictor.engine.name),
-            *(loaded.predictor.engine.precision,),
+            *(loaded.predictor.engine.precision, loaded.signature or "none"),
             *(_differing_pixels(loaded), duration_s),
         )
+        if loaded.predictor.engine.passed_over:
+            _LOG.warning(
+                "engine=%s because %s is installed and does not work here: see the driver",
+                *(loaded.predictor.engine.provider, " and ".join(loaded.predictor.engine.passed_over)),
+            )
+        if loaded.doubt:
+            _LOG.warning("%s", loaded.doubt)
         return loaded
-
-
-def _info(loaded: LoadedVersion, alias: str) -> tuple[str, ...]:
-    version, engine = loaded.version, loaded.predictor.engine
-    return version.name, str(version.number), str(version.digest), alias, engine.name, engine.precision
 
 
 def _differing_pixels(loaded: LoadedVersion) -> int:

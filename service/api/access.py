@@ -39,6 +39,9 @@ ROUTES = (
     Route("GET", "/v1/models", "read"),
     Route("GET", "/v1/models/{name}", "read"),
     Route("GET", "/v1/models/{name}/versions/{reference}", "read"),
+    Route("GET", "/v1/models/{name}/shadow", "read"),
+    Route("PUT", "/v1/models/{name}/aliases/{alias}", "publish"),
+    Route("POST", "/v1/models/{name}/aliases/{alias}/rollback", "publish"),
     # Whoever checks on the service has no key: they tell versions and counts, nothing of a patient.
     Route("GET", "/livez", None),
     Route("GET", "/readyz", None),

@@ -40,6 +40,8 @@ def health_routes(segmenter: Segmenter, metrics: Metrics) -> APIRouter:
         return Ready(
             status="ready",
             model=model_of(loaded),
+            signed_by=loaded.signature.signer if loaded.signature else None,
+            troubles=segmenter.versions.troubles,
             replay=[ReplayedImage.model_validate(image) for image in loaded.replay],
             queue=Queue(waiting=pool.waiting, running=pool.running, workers=pool.workers, capacity=pool.capacity),
         )

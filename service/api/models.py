@@ -8,6 +8,7 @@ from model_store.errors import IntegrityError, ModelUnknown, StoreUnusable, Vers
 from model_store.version import Version
 from service.api.problems import PARAMETER_INVALID, responses
 from service.api.schemas import Model, Models, PublishedVersion, VersionSummary
+from service.errors import StateUnusable, StoreSetBack
 from service.versions import Versions
 
 Name = Annotated[str, Path(description="A model", examples=["efsnet"])]
@@ -34,7 +35,10 @@ def model_routes(versions: Versions) -> APIRouter:
 
     @router.get(
         "/{name}/versions/{reference}",
-        responses=responses(ModelUnknown, VersionUnknown, IntegrityError, StoreUnusable, PARAMETER_INVALID),
+        responses=responses(
+            *(ModelUnknown, VersionUnknown, IntegrityError, StoreUnusable, StoreSetBack, StateUnusable),
+            PARAMETER_INVALID,
+        ),
     )
     def version(name: Name, reference: Reference) -> PublishedVersion:
         """One version: its manifest, which holds its classes, its evaluation and its intended use."""

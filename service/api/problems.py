@@ -52,6 +52,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.ClientGone: CLIENT_GONE,
     errors.ModelNotReady: Kind(503, "model_not_ready", "The model is not ready", retry_after_s=5),
     errors.KeysUnusable: Kind(503, "keys_unusable", "The API keys cannot be read"),
+    errors.StoreSetBack: Kind(503, "store_set_back", "The model store was set back"),
     errors.StateUnusable: Kind(503, "state_unusable", "The service's own folder cannot be used"),
     errors.Stopping: Kind(503, "draining", "The service is stopping", retry_after_s=5),
     errors.DeadlineExceeded: Kind(504, "deadline_exceeded", "The answer took too long", retry_after_s=1),
@@ -65,6 +66,15 @@ KINDS: dict[type[Exception], Kind] = {
     store_errors.ModelUnknown: Kind(404, "model_unknown", "There is no such model"),
     store_errors.VersionUnknown: Kind(404, "version_unknown", "There is no such version"),
     store_errors.AliasUnknown: Kind(404, "version_unknown", "There is no such version"),
+    store_errors.PromotionInvalid: PARAMETER_INVALID,
+    store_errors.PromotionConflict: Kind(409, "promotion_conflict", "The alias names another version than expected"),
+    store_errors.PromotionRefused: Kind(
+        409, "promotion_refused", "The version may be worse than the one in production"
+    ),
+    store_errors.NothingToRollBack: Kind(409, "nothing_to_roll_back", "There is no version to go back to"),
+    store_errors.Unsigned: Kind(409, "version_unsigned", "The version is not signed"),
+    store_errors.SignerUnknown: Kind(409, "signer_unknown", "The version is signed by nobody who is trusted"),
+    store_errors.SignatureInvalid: Kind(409, "signature_invalid", "The version's signature is not of this version"),
     store_errors.ManifestInvalid: Kind(503, "version_damaged", "The version is damaged"),
     store_errors.IntegrityError: Kind(503, "version_damaged", "The version is damaged"),
     store_errors.StoreUnusable: Kind(503, "store_unusable", "The model store cannot be read"),
@@ -218,5 +228,5 @@ def _invalid_parameter(item: dict[str, Any]) -> InvalidParameter:
         return InvalidParameter(
             parameter=None, detail="There is a parameter of an unknown name; /docs lists the known."
         )
-    name = str(item["loc"][1])
+    name = "body" if item["type"] == "json_invalid" else str((*item["loc"], item["loc"][0])[1])
     return InvalidParameter(parameter=name, detail=f"{name}: {item['msg'].removeprefix('Value error, ')}.")

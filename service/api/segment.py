@@ -19,7 +19,15 @@ from efsnet.errors import (
     TooManyPixels,
 )
 from efsnet.image import PixelSpacing
-from model_store.errors import IntegrityError, ModelUnknown, StoreUnusable, VersionUnknown
+from model_store.errors import (
+    IntegrityError,
+    ModelUnknown,
+    SignatureInvalid,
+    SignerUnknown,
+    StoreUnusable,
+    Unsigned,
+    VersionUnknown,
+)
 from service import errors
 from service.api.answers import Format, Question, answer
 from service.api.problems import PARAMETER_INVALID, responses
@@ -27,6 +35,7 @@ from service.api.schemas import MasksAnswer, SegmentationAnswer
 from service.api.uploads import FIELD, FORM, RAW, read_upload
 from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload, parse_spacing
 from service.settings import Settings
+from service.shadow import Shadow
 
 T = TypeVar("T")
 
@@ -66,6 +75,7 @@ _PROBLEMS = responses(
     *(errors.QueueFull, errors.ModelNotReady, errors.DeadlineExceeded, PARAMETER_INVALID),
     *(ImageUndecodable, ImageHasSeveralFrames, ImageFormatUnsupported, TooManyPixels),
     *(ModelUnknown, VersionUnknown, IntegrityError, StoreUnusable, ModelUnusable, EngineUnavailable),
+    *(Unsigned, SignerUnknown, SignatureInvalid, errors.StoreSetBack, errors.StateUnusable),
 )
 
 
@@ -107,7 +117,7 @@ def _spacing(text: str | None) -> PixelSpacing | None:
         raise ValueError(str(error)) from error
 
 
-def segment_routes(segmenter: Segmenter, settings: Settings) -> APIRouter:
+def segment_routes(segmenter: Segmenter, settings: Settings, shadow: Shadow) -> APIRouter:
     """The use of the service."""
     router = APIRouter(tags=["segmentation"])
     uploads = asyncio.Semaphore(settings.upload_capacity)
@@ -143,7 +153,9 @@ def segment_routes(segmenter: Segmenter, settings: Settings) -> APIRouter:
         question = Question(request.state.request_id, loaded, asked, query.mask_space)
 
         def encode(segmentation: Segmentation) -> Response:
-            return answer(question, segmentation)
+            response = answer(question, segmentation)
+            shadow.offer(loaded, segmentation)
+            return response
 
         return await _unless_gone(request, segmenter.segment(upload, loaded, encode))
 

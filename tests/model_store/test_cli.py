@@ -211,7 +211,7 @@ def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_stor
 
     promoted = run("promote", "2", "--why", "better", "--expect", "1")
     assert promoted.stdout.startswith("production names version 2 now (promotion record 2).\n")
-    assert "restart it" in promoted.stdout
+    assert "changes over" in promoted.stdout
     rolled_back = run("rollback", "--why", "worse", "--by", "somebody")
     assert rolled_back.stdout.startswith("production names version 1 now (promotion record 3).\n")
 

@@ -349,6 +349,16 @@ def test_rolling_back_undoes_promotions_one_after_the_other(published_store: Mod
     ]
 
 
+def test_a_rollback_that_is_asked_for_twice_undoes_one_promotion(published_store: ModelStore, publish: Publish) -> None:
+    """Who says what he takes the alias to name is told if somebody was faster."""
+    publish()
+    promote(published_store, 2)
+    published_store.rollback("efsnet", "production", by="x", why="y", expected_current=2)
+
+    with pytest.raises(PromotionConflict, match="names 1, not 2"):
+        published_store.rollback("efsnet", "production", by="x", why="y", expected_current=2)
+
+
 def test_a_promotion_after_a_rollback_starts_from_there(published_store: ModelStore, publish: Publish) -> None:
     """1, 2, back to 1, 3: what 3 replaced was 1."""
     publish()

@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from starlette.testclient import TestClient
 
 from efsnet.maps import ProbabilityMap
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from model_store.loading import LoadedVersion, load
 from model_store.manifest import MODEL, Draft
 from model_store.store import ModelStore
@@ -94,7 +94,7 @@ class GatedPredictor(Predictor):
     """A predictor whose predictions wait at a gate."""
 
     def __init__(self, model: bytes, loaded: LoadedVersion, gate: Gate) -> None:
-        super().__init__(model, loaded.version.manifest.specification, provider="cpu")
+        super().__init__(model, loaded.version.manifest.specification, Computation(provider="cpu"))
         self._gate = gate
 
     def run(self, tensor: NDArray[np.uint8]) -> ProbabilityMap:
@@ -116,7 +116,7 @@ def gated(gate: Gate) -> Callable[[Version], LoadedVersion]:
     """Loads versions whose predictions wait at the gate, for two workers."""
 
     def load_gated(version: Version) -> LoadedVersion:
-        loaded = load(version, provider="cpu")
+        loaded = load(version, Computation(provider="cpu"))
         predictors = tuple(GatedPredictor(version.read(MODEL), loaded, gate) for _ in range(2))
         return replace(loaded, predictors=predictors)
 

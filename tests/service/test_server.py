@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -236,7 +237,11 @@ def test_the_largest_image_takes_bounded_memory(service: Service) -> None:
 def test_the_log_is_in_utc_with_one_line_a_request(service: Service, image: bytes) -> None:
     """And with the id that the client was told."""
     request_id = service.post(image).headers["X-Request-Id"]
-    (line,) = [line for line in service.log.read_text(encoding="utf-8").splitlines() if request_id in line]
+    end = time.monotonic() + 60
+    # The line is written when the answer is sent, and the client may be faster.
+    while request_id not in (log := service.log.read_text(encoding="utf-8")) and time.monotonic() < end:
+        time.sleep(0.02)
+    (line,) = [line for line in log.splitlines() if request_id in line]
 
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO service\.request request_id=", line)
 

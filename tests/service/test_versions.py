@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from starlette.testclient import TestClient
 
+from efsnet.predictor import Computation
 from model_store.loading import LoadedVersion, load
 from model_store.manifest import Draft
 from model_store.store import ModelStore
@@ -23,7 +24,7 @@ class Loader:
     def __call__(self, version: Version) -> LoadedVersion:
         """The version, loaded for two workers."""
         self.loaded.append(version.number)
-        return load(version, provider="cpu", workers=2)
+        return load(version, Computation(provider="cpu"), workers=2)
 
 
 @pytest.fixture
@@ -99,15 +100,6 @@ def test_an_unexpected_failure_at_start_leaves_the_service_alive(start: Start) -
 
     assert (200, 503) == (client.get("/livez").status_code, client.get("/readyz").status_code)
     assert "log" in client.get("/readyz").json()["detail"]
-
-
-def test_production_is_what_it_was_at_the_start(start: Start, four_versions: ModelStore, image: bytes) -> None:
-    """A promotion while the service runs does not change the answers under anybody's feet."""
-    client = start()
-    four_versions.promote("efsnet", "production", 2, by="the tests", why="meanwhile")
-    answer = client.post("/v1/segment?version=production", content=image, headers=PNG)
-
-    assert "1" == answer.headers["X-Model-Version"]
 
 
 def test_a_production_that_cannot_be_found_counts_as_refused(start: Start, four_versions: ModelStore) -> None:

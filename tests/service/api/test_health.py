@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from efsnet.predictor import Computation
 from model_store.loading import LoadedVersion, load
 from model_store.store import ModelStore
 from model_store.version import Version
@@ -108,7 +109,7 @@ def test_a_version_that_still_loads_is_told(published_store: ModelStore, gate: G
 
     def load_slowly(version: Version) -> LoadedVersion:
         gate.wait()
-        return load(version, provider="cpu")
+        return load(version, Computation(provider="cpu"))
 
     app = create_app(Settings(store=published_store.root), load_version=load_slowly)
     with TestClient(app) as client:

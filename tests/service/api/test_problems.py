@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 import efsnet.errors
 import service.errors
 from efsnet.maps import ProbabilityMap
-from efsnet.predictor import Predictor
+from efsnet.predictor import Computation, Predictor
 from model_store.loading import LoadedVersion, load
 from model_store.manifest import MODEL
 from model_store.version import Version
@@ -91,7 +91,8 @@ class BrokenPredictor(Predictor):
 def load_broken(version: Version) -> LoadedVersion:
     """A version that was fine when it was loaded."""
     specification = version.manifest.specification
-    return replace(load(version), predictors=(BrokenPredictor(version.read(MODEL), specification, provider="cpu"),))
+    broken = BrokenPredictor(version.read(MODEL), specification, Computation(provider="cpu"))
+    return replace(load(version), predictors=(broken,))
 
 
 def test_a_fault_of_the_program_is_told_without_its_text(

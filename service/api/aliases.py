@@ -1,0 +1,53 @@
+"""Which version answers: promoted and rolled back by request, on the record."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+
+from efsnet.errors import EngineUnavailable, ModelUnusable
+from model_store import errors as store_errors
+from model_store.promotions import Promotion
+from service import errors
+from service.api.models import Name
+from service.api.problems import PARAMETER_INVALID, responses
+from service.api.schemas import AliasAnswer, AliasChange, AliasRollback, RecordedPromotion
+from service.decisions import Change, Decisions
+
+Alias = Annotated[str, Path(description="A name for a version", examples=["production"])]
+
+_PROBLEMS = (
+    *(store_errors.ModelUnknown, store_errors.VersionUnknown, store_errors.PromotionConflict),
+    *(store_errors.IntegrityError, store_errors.StoreUnusable, ModelUnusable, EngineUnavailable),
+    *(store_errors.Unsigned, store_errors.SignerUnknown, store_errors.SignatureInvalid),
+    *(errors.StoreSetBack, errors.StateUnusable, errors.QueueFull, PARAMETER_INVALID),
+)
+
+
+def alias_routes(decisions: Decisions) -> APIRouter:
+    """For whoever decides."""
+    router = APIRouter(prefix="/v1/models/{name}/aliases", tags=["aliases"])
+
+    def answer(promotion: Promotion, name: str) -> AliasAnswer:
+        record = RecordedPromotion.model_validate({**dict(promotion), "digest": str(promotion.digest)})
+        return AliasAnswer(record=record, serving=decisions.versions.serves(promotion, name))
+
+    @router.put("/{alias}", responses=responses(*_PROBLEMS, store_errors.PromotionRefused))
+    async def promote(request: Request, name: Name, alias: Alias, body: AliasChange) -> AliasAnswer:
+        """Makes an alias name a version.
+
+        The version is verified, replays its reference images and is warmed up first; if it fails, nothing changes.
+        Then the record is written, and requests that come from now on get it. Those under way keep theirs.
+        """
+        change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
+        return answer(await decisions.promote(change, body.version), name)
+
+    @router.post("/{alias}/rollback", responses=responses(*_PROBLEMS, store_errors.NothingToRollBack))
+    async def rollback(request: Request, name: Name, alias: Alias, body: AliasRollback) -> AliasAnswer:
+        """Undoes the newest promotion of an alias; once more, the one before it.
+
+        The version before is still in memory, unless the service was started since, and answers at once.
+        """
+        change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
+        return answer(await decisions.roll_back(change), name)
+
+    return router

@@ -1,0 +1,96 @@
+"""The use case: somebody decides which version an alias names."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from model_store.errors import NothingToRollBack
+from model_store.promotions import Promotion, standing
+from service.errors import QueueFull
+from service.history import History
+from service.versions import Versions
+
+_LOG = logging.getLogger("service.decisions")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Whose alias is to name another version, and why."""
+
+    model: str
+    alias: str
+    expected_current: int | None
+    """What it names until now: if that is not so, somebody was faster."""
+    by: str
+    why: str
+
+
+class Decisions:
+    """Records decisions in the store, and has them followed here before they are answered."""
+
+    def __init__(self, history: History, versions: Versions) -> None:
+        self.versions = versions
+        self._history = history
+
+    async def promote(self, change: Change, version: int) -> Promotion:
+        """Makes an alias name a version, on the record, once the version has proved itself here; then serves it.
+
+        Raises:
+            PromotionConflict: The alias names something else than expected.
+            PromotionRefused: The gate refuses it.
+            PromotionInvalid: The alias or the reason cannot be.
+            ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
+        """
+        await self.versions.get(change.model, str(version))
+        promote = self._history.store.promote
+
+        def record() -> Promotion:
+            return promote(
+                *(change.model, change.alias, version),
+                by=change.by,
+                why=change.why,
+                expected_current=change.expected_current,
+            )
+
+        return await self._recorded(change, record)
+
+    async def roll_back(self, change: Change) -> Promotion:
+        """Undoes the newest promotion of an alias, on the record; then serves the version before, which stayed warm.
+
+        Raises:
+            PromotionConflict: The alias names something else than expected.
+            NothingToRollBack: It has named no version before.
+            PromotionInvalid: The reason cannot be.
+            ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
+        """
+        await self.versions.get(change.model, await asyncio.to_thread(self._before, change))
+        roll_back = self._history.store.rollback
+
+        def record() -> Promotion:
+            expected = ... if change.expected_current is None else change.expected_current
+            return roll_back(change.model, change.alias, by=change.by, why=change.why, expected_current=expected)
+
+        return await self._recorded(change, record)
+
+    def _before(self, change: Change) -> str:
+        self.versions.check_name(change.model)
+        left = standing(self._history.promotions(change.model), change.alias)
+        if len(left) < 2:
+            raise NothingToRollBack(f"{change.alias} of {change.model} has named no version before this one.")
+        return str(left[-2].version)
+
+    async def _recorded(self, change: Change, record: Callable[[], Promotion]) -> Promotion:
+        def write() -> Promotion:
+            self._history.promotions(change.model)  # nothing is added to a store that was set back
+            return record()
+
+        promotion = await asyncio.to_thread(write)
+        _LOG.info(
+            "recorded=%d model=%s alias=%s version=%d action=%s by=%s",
+            *(promotion.number, change.model, promotion.alias, promotion.version, promotion.action, promotion.by),
+        )
+        with suppress(QueueFull):  # then it is noticed a little later
+            await self.versions.follow()
+        return promotion

@@ -1,0 +1,96 @@
+"""The promotions that the service follows: never fewer, and never others, than it has seen already."""
+
+import os
+from pathlib import Path
+from threading import Lock
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from model_store import files
+from model_store.digest import Digest
+from model_store.promotions import Promotion
+from model_store.store import ModelStore
+from service import state
+from service.errors import StateUnusable, StoreSetBack
+
+
+class _Newest(BaseModel):
+    """The newest promotion record that was seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    digest: str
+    """Of the record as it was stored."""
+
+
+class History:
+    """The promotions of a store, held against the newest one seen of each model, which is kept outside of the store.
+
+    Who puts an old copy of the store in its place, by accident or to bring back a version that was taken out of
+    service, cannot change what is kept here.
+    """
+
+    def __init__(self, store: ModelStore, folder: Path) -> None:
+        self.store = store
+        self._folder = folder
+        self._seen: dict[str, _Newest] = {}
+        self._lock = Lock()
+
+    def promotions(self, name: str) -> tuple[Promotion, ...]:
+        """A model's promotion records, oldest first.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            ChainBroken: A record is missing or was changed.
+            StoreSetBack: They do not contain the newest one that was seen.
+            StateUnusable: What was seen cannot be read or kept.
+        """
+        contents = tuple(self.store.log(name).contents().values())
+        with self._lock:
+            path = self._folder / f"{name}.json"
+            seen = self._seen.get(name) or _read(path)
+            if seen and (len(contents) < seen.number or str(Digest.of(contents[seen.number - 1])) != seen.digest):
+                raise StoreSetBack(
+                    f"The store of {name} was set back or exchanged: promotion record {seen.number}, which was seen "
+                    f"already, is not in it. Restore the store; if this is meant, delete {path}."
+                )
+            if contents and (seen is None or seen.number < len(contents)):
+                seen = _Newest(number=len(contents), digest=str(Digest.of(contents[-1])))
+                with state.writing(path):
+                    state.replace(path, seen.model_dump_json().encode())
+            if seen:
+                self._seen[name] = seen
+        return tuple(map(Promotion.parse, contents))
+
+    def outline(self, name: str) -> tuple[object, ...]:
+        """What differs whenever a promotion was added or the newest one changed; reads no file."""
+        records = files.entries(self.store.root / name / "promotions")
+        return (*(entry.name for entry in records), *(_status(entry.path) for entry in records[-1:]))
+
+    def detailed_outline(self, name: str) -> tuple[object, ...]:
+        """What differs whenever any file of the model was added, changed or made readable."""
+        walked = sorted(os.walk(self.store.root / name))
+        return tuple((path, _status(path)) for folder, _, names in walked for path in _paths(folder, names))
+
+
+def _paths(folder: str, names: list[str]) -> list[str]:
+    return [folder, *(os.path.join(folder, name) for name in sorted(names))]  # noqa: PTH118 (of os.walk, many times)
+
+
+def _status(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path, follow_symlinks=False)  # noqa: PTH116 (likewise)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _read(path: Path) -> _Newest | None:
+    content = state.read(path)
+    if content is None:
+        return None
+    try:
+        return _Newest.model_validate_json(content)
+    except ValidationError as error:
+        raise StateUnusable(f"{path} is damaged: delete it, if the store is known to be the newest.") from error
