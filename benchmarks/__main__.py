@@ -72,5 +72,15 @@ def engine(
     typer.echo(engine.measure(rounds, repeats))
 
 
+@app.command()
+def rollback(
+    rounds: Annotated[int, typer.Option(min=1, help="Promotions and rollbacks.")] = 20,
+) -> None:
+    """From the request for a rollback to the first mask by the version before, which is still in memory."""
+    from benchmarks import rollback  # noqa: PLC0415 (as above)
+
+    typer.echo(rollback.measure(rounds))
+
+
 if __name__ == "__main__":
     app()

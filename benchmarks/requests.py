@@ -62,12 +62,12 @@ def measure(plan: Plan) -> str:
         seed(store)
         version = ModelStore(store).version("efsnet", "production")
         loaded = load(version)
-        png = _png()
+        png = example_png()
         tensor = to_input(decode_image(png), version.manifest.specification.input)
         bare = Figures()
         served = {clients: Figures() for clients in CLIENTS}
         load_before = os.getloadavg()[0]
-        with _server(store) as (process, address):
+        with server(store) as (process, address):
             _post(address, png, plan.repeats)  # warms up
             for _ in range(plan.rounds):
                 _predict(loaded.predictor, tensor, plan.repeats, bare)
@@ -96,7 +96,7 @@ def _row(name: str, cells: tuple[str, ...]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _png() -> bytes:
+def example_png() -> bytes:
     """A real image in the size that is asked for."""
     file = io.BytesIO()
     PillowImage.open(_IMAGE).convert("L").resize((COLUMNS, ROWS)).save(file, "PNG")
@@ -138,7 +138,7 @@ def _post(address: str, png: bytes, times: int) -> list[float]:
 
 
 @contextmanager
-def _server(store: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(store: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The service in a process of its own, and its address once it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "serve", "--port", "0"],

@@ -44,6 +44,7 @@ class Decisions:
             ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
         """
         await self.versions.get(change.model, str(version))
+        await asyncio.to_thread(self._seen, change)
         promote = self._history.store.promote
 
         def record() -> Promotion:
@@ -74,19 +75,19 @@ class Decisions:
 
         return await self._recorded(change, record)
 
-    def _before(self, change: Change) -> str:
+    def _seen(self, change: Change) -> list[Promotion]:
+        """The promotions of the alias. Nothing is added to a store that was set back."""
         self.versions.check_name(change.model)
-        left = standing(self._history.promotions(change.model), change.alias)
+        return standing(self._history.promotions(change.model), change.alias)
+
+    def _before(self, change: Change) -> str:
+        left = self._seen(change)
         if len(left) < 2:
             raise NothingToRollBack(f"{change.alias} of {change.model} has named no version before this one.")
         return str(left[-2].version)
 
     async def _recorded(self, change: Change, record: Callable[[], Promotion]) -> Promotion:
-        def write() -> Promotion:
-            self._history.promotions(change.model)  # nothing is added to a store that was set back
-            return record()
-
-        promotion = await asyncio.to_thread(write)
+        promotion = await asyncio.to_thread(record)
         _LOG.info(
             "recorded=%d model=%s alias=%s version=%d action=%s by=%s",
             *(promotion.number, change.model, promotion.alias, promotion.version, promotion.action, promotion.by),
