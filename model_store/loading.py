@@ -102,7 +102,8 @@ def _vouched(version: Version, trust: Trust) -> tuple[Signature | None, Signatur
     except SignatureUntrusted as error:
         if trust.policy == "require":
             raise
-        return None, error
+        # Its traceback would keep alive the frames that it came through, and with them the predictors.
+        return None, error.with_traceback(None)
 
 
 def _replayed(version: Version, contents: Mapping[str, bytes], predictor: Predicting) -> Iterator[ReplayedImage]:

@@ -181,6 +181,9 @@ def test_each_lack_of_trust_has_its_own_error(
     warned = load(signed.version, trust=Trust("warn", signed.trusted))
     assert (None, error) == (warned.signature, type(warned.doubt))
     assert None is load(signed.version).doubt
+    # A traceback would keep the predictors of a version alive that is long dropped.
+    assert warned.doubt
+    assert None is warned.doubt.__traceback__
 
 
 def test_who_may_write_to_the_store_cannot_sign(
