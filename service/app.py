@@ -62,10 +62,14 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
+    async def follow(app: FastAPI) -> None:
+        await asyncio.shield(app.state.loading)
+        await versions.watch(settings.follow_s)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loading = asyncio.create_task(versions.start())
-        watching = asyncio.create_task(versions.watch(settings.follow_s))
+        watching = asyncio.create_task(follow(app))
         yield
         app.state.stopping = True
         watching.cancel()

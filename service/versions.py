@@ -66,7 +66,7 @@ class Versions:
         self._shelf = Shelf(metrics, others=others)
         self._loader = WorkerPool("loader", workers=1, capacity=LOADS_WAITING)
         self._troubles: dict[str, str] = {}
-        self._outline: tuple[object, ...] | None = None
+        self._outline: tuple[object, ...] | None = None  # none: it cannot be looked at
         self._detailed_outline: tuple[object, ...] | None = None
         self._tried_at_s = 0.0
 
@@ -173,21 +173,27 @@ class Versions:
         await asyncio.wrap_future(self._loader.submit(lambda _: self._follow_now()))
 
     def _is_changed(self) -> bool:
-        if self._history.outline(self.model) != self._outline:
+        if self._outlined() != self._outline:
             return True
         if not self._troubles:
             return False
         waited_s = time.monotonic() - self._tried_at_s
         return waited_s > RETRY_S or self._history.detailed_outline(self.model) != self._detailed_outline
 
+    def _outlined(self) -> tuple[object, ...] | None:
+        try:
+            return self._history.outline(self.model)
+        except ModelStoreError:
+            return None  # whoever reads the store is told why
+
     def _follow_now(self) -> None:
         self._tried_at_s = time.monotonic()
+        # Before anything is read: what comes later differs from it.
+        self._outline = self._outlined()
+        self._detailed_outline = self._history.detailed_outline(self.model)
         for alias in self.aliases:
             why = ""
             try:
-                # Before anything is read: what comes later differs from it.
-                self._outline = self._history.outline(self.model)
-                self._detailed_outline = self._history.detailed_outline(self.model)
                 self._serve_newest(alias)
             except (ModelStoreError, EFSNetError, ServiceError) as error:
                 why = str(error)
