@@ -82,5 +82,20 @@ def rollback(
     typer.echo(rollback.measure(rounds))
 
 
+@app.command()
+def serving(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all servers take turns.")] = 3,
+    requests: Annotated[int, typer.Option(min=16, help="Requests for each number of connections in a round.")] = 120,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """The service beside the same model behind FastAPI, LitServe, BentoML and mosec."""
+    from benchmarks import serving  # noqa: PLC0415 (its environments are made when it is asked for)
+
+    figures = serving.measure(rounds, requests)
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(serving.as_markdown(figures))
+
+
 if __name__ == "__main__":
     app()

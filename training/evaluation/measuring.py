@@ -18,7 +18,6 @@ from efsnet.image import Image
 from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.measurement import measure
 from efsnet.postprocessing import EIGHT, to_grid, to_label_map
-from efsnet.predictor import Predictor
 from efsnet.rendering import palette_png
 from efsnet.specification import PostProcessing
 from training.datasets.records import Record
@@ -73,7 +72,7 @@ class Matched:
     """Pixels of the largest predicted one."""
 
 
-def predictions(predictor: Predictor, records: Iterable[Record]) -> Iterator[tuple[ProbabilityMap, LabelMap]]:
+def predictions(predictor: Predicting, records: Iterable[Record]) -> Iterator[tuple[ProbabilityMap, LabelMap]]:
     """Of each record, one at a time, with its reference on the network's grid."""
     for record in records:
         probability_map = predictor.predict(record.read_image())
