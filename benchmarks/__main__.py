@@ -97,5 +97,20 @@ def serving(
     typer.echo(serving.as_markdown(figures))
 
 
+@app.command()
+def growth(
+    on_end: Annotated[int, typer.Option(min=50, help="Requests on end, while the memory is watched.")] = 100_000,
+    each: Annotated[int, typer.Option(min=10, help="Requests of every other measurement.")] = 200,
+    out: Annotated[Path, typer.Option(help="Figures as JSON; the plots lie beside it, as SVG.")] = Path("growth.json"),
+) -> None:
+    """How the cost grows with the image, connections, cores, versions, and requests on end."""
+    from benchmarks import growth  # noqa: PLC0415 (needs matplotlib)
+
+    figures = growth.measure(on_end, each)
+    out.write_text(figures + "\n", encoding="utf-8")
+    growth.draw(figures, out.with_suffix(".svg"))
+    typer.echo(f"{out}, {out.with_suffix('.svg')}")
+
+
 if __name__ == "__main__":
     app()

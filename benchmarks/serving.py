@@ -139,7 +139,7 @@ def as_markdown(text: str) -> str:
 
 def _contenders(store: Path, version: Path) -> list[Contender]:
     service = [sys.executable, "-m", "service", "serve", "--port"]
-    ours = {"EFSNET_STORE": str(store)}
+    ours = {"EFSNET_STORE": str(store), "EFSNET_STATE": str(store.with_name("state"))}
     contenders = [
         Contender(
             "the service, JSON", lambda port: [*service, str(port)], REPOSITORY, ours, "/v1/segment", accept="*/*"
@@ -209,13 +209,13 @@ def _measure_once(
     figures: Figures,
     masks: dict[str, str],
 ) -> None:
-    port = _free_port()
+    port = free_port()
     body, content_type = bodies[contender.form]
     server = Server(contender.command(port), contender.environment, contender.folder)
     try:
         address = f"127.0.0.1:{port}"
         headers = {"Content-Type": content_type, "Accept": contender.accept}
-        answer = _first_answer(server, address, contender.path, body.read_bytes(), headers)
+        answer = first_answer(server, address, contender.path, body.read_bytes(), headers)
         figures.ready_s.append(time.perf_counter() - server.since)
         if contender.accept == "image/png":
             masks[contender.name] = refuse_differing(masks, contender.name, answer)
@@ -248,7 +248,12 @@ def refuse_differing(masks: Mapping[str, str], name: str, png: bytes) -> str:
     return f"{mask.shape}:{mask.astype(np.uint8).tobytes().hex()}"
 
 
-def _first_answer(server: Server, address: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+def first_answer(server: Server, address: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Waits for a server to be ready.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time.
+    """
     while time.perf_counter() - server.since < READY_WITHIN_S and server.running:
         with suppress(OSError, HTTPException):
             connection = HTTPConnection(address, timeout=READY_WITHIN_S)
@@ -262,16 +267,22 @@ def _first_answer(server: Server, address: str, path: str, body: bytes, headers:
     raise RuntimeError(f"There was no answer from {path} within {READY_WITHIN_S} s.")
 
 
-def _load(arguments: Sequence[str]) -> dict[str, Any]:
-    """What the load generator tells."""
+def load_from(arguments: Sequence[str]) -> dict[str, Any]:
+    """What the load generator tells, which takes these arguments."""
     command = [sys.executable, str(HOME / "load.py"), *arguments]
     told: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    return told
+
+
+def _load(arguments: Sequence[str]) -> dict[str, Any]:
+    told = load_from(arguments)
     if told["failed"]:
         raise RuntimeError(f"{told['failed']} requests failed: {' '.join(arguments)}")
     return told
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of this machine alone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
