@@ -39,9 +39,12 @@ class Server:
         return sum(_pss_kb(pid) for pid in self.pids()) / 1024
 
     def pids(self) -> list[int]:
-        """Of all processes in its session."""
-        session = self._process.pid
-        return [pid for pid in _all_pids() if _session(pid) == session]
+        """Of the command and all that descends from it, whatever sessions these made for themselves."""
+        parents = {pid: _parent_and_session(pid) for pid in _all_pids()}
+        found = {pid for pid, (_, session) in parents.items() if session == self._process.pid}
+        while more := {pid for pid, (parent, _) in parents.items() if parent in found} - found:
+            found |= more
+        return sorted(found)
 
     def stop(self) -> None:
         """Ends all of it."""
@@ -67,10 +70,10 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _session(pid: int) -> int:
+def _parent_and_session(pid: int) -> tuple[int, int]:
     fields = _stat(pid)
     # a zombie is over
-    return int(fields[3]) if fields and fields[0] != "Z" else 0
+    return (int(fields[1]), int(fields[3])) if fields and fields[0] != "Z" else (0, 0)
 
 
 def _cpu_s(pid: int) -> float:
