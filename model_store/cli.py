@@ -140,7 +140,7 @@ def show_log(
     *,
     check: Annotated[bool, typer.Option("--verify", help="Check the chain, and all that it names.")] = False,
     noted: Annotated[
-        str | None, typer.Option(metavar="DIGEST", help="With --verify: a record has this digest, noted earlier.")
+        str | None, typer.Option(metavar="DIGEST", help="Check, and that a record has this digest, noted earlier.")
     ] = None,
     store: Store = DEFAULT_STORE,
     model: Model = "efsnet",
@@ -148,7 +148,7 @@ def show_log(
     """Show who made which alias name which version, when and why, oldest first."""
     models = ModelStore(store)
     Console().print(_history(models.promotions(model)))
-    if not check:
+    if not check and noted is None:
         return
     found = examine(models, model, noted=None if noted is None else Digest.parse(noted))
     typer.echo(f"{model}: promotion records intact: {len(found.records)}; the newest is {found.newest}")

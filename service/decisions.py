@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from model_store.errors import NothingToRollBack
+from model_store.errors import DigestMismatch, NothingToRollBack
+from model_store.loading import LoadedVersion
 from model_store.promotions import Promotion, standing
 from service.errors import QueueFull
 from service.history import History
@@ -43,8 +44,9 @@ class Decisions:
             PromotionInvalid: The alias or the reason cannot be.
             ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
         """
-        await self.versions.get(change.model, str(version))
+        loaded = await self.versions.get(change.model, str(version))
         await asyncio.to_thread(self._seen, change)
+        await asyncio.to_thread(self._still_there, loaded)
         promote = self._history.store.promote
 
         def record() -> Promotion:
@@ -66,7 +68,8 @@ class Decisions:
             PromotionInvalid: The reason cannot be.
             ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
         """
-        await self.versions.get(change.model, await asyncio.to_thread(self._before, change))
+        loaded = await self.versions.get(change.model, await asyncio.to_thread(self._before, change))
+        await asyncio.to_thread(self._still_there, loaded)
         roll_back = self._history.store.rollback
 
         def record() -> Promotion:
@@ -74,6 +77,12 @@ class Decisions:
             return roll_back(change.model, change.alias, by=change.by, why=change.why, expected_current=expected)
 
         return await self._recorded(change, record)
+
+    def _still_there(self, loaded: LoadedVersion) -> None:
+        """Raises DigestMismatch if the version on the disk is not the one that has proved itself."""
+        version = loaded.version
+        if self._history.store.version(version.name, str(version.number)).digest != version.digest:
+            raise DigestMismatch(f"{version} was exchanged since it was loaded: verify the store.")
 
     def _seen(self, change: Change) -> list[Promotion]:
         """The promotions of the alias. Nothing is added to a store that was set back."""

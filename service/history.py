@@ -46,10 +46,11 @@ class History:
             StoreSetBack: They do not contain the newest one that was seen.
             StateUnusable: What was seen cannot be read or kept.
         """
-        contents = tuple(self.store.log(name).contents().values())
         with self._lock:
             path = self._folder / f"{name}.json"
-            seen = self._seen.get(name) or _read(path)
+            # Before the records, so that what another service saw meanwhile is among them.
+            seen = _higher(self._seen.get(name), _read(path))
+            contents = tuple(self.store.log(name).contents().values())
             if seen and (len(contents) < seen.number or str(Digest.of(contents[seen.number - 1])) != seen.digest):
                 raise StoreSetBack(
                     f"The store of {name} was set back or exchanged: promotion record {seen.number}, which was seen "
@@ -58,7 +59,9 @@ class History:
             if contents and (seen is None or seen.number < len(contents)):
                 seen = _Newest(number=len(contents), digest=str(Digest.of(contents[-1])))
                 with state.writing(path):
-                    state.replace(path, seen.model_dump_json().encode())
+                    # Services that share the folder never write less than another has seen.
+                    if _higher(seen, _read(path)) is seen:
+                        state.replace(path, seen.model_dump_json().encode())
             if seen:
                 self._seen[name] = seen
         return tuple(map(Promotion.parse, contents))
@@ -84,6 +87,13 @@ def _status(path: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _higher(one: _Newest | None, other: _Newest | None) -> _Newest | None:
+    """The one with the higher number; of equal ones the first."""
+    if one is None or other is None:
+        return one or other
+    return other if other.number > one.number else one
 
 
 def _read(path: Path) -> _Newest | None:

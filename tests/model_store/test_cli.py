@@ -151,6 +151,7 @@ def test_the_log_is_checked_and_its_newest_digest_told(run: Run, publish: Publis
     assert f"efsnet: promotion records intact: 2; the newest is {newest}\n" in checked.stdout
     assert 0 == run("log", "--verify", "--noted", str(newest)).exit_code
     assert 1 == run("log", "--verify", "--noted", str(Digest.of(b""))).exit_code
+    assert 1 == run("log", "--noted", str(Digest.of(b""))).exit_code
 
 
 def test_the_log_tells_damage_of_the_past_and_what_is_odd(run: Run, publish: Publish, version: Version) -> None:

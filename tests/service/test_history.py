@@ -45,6 +45,21 @@ def test_a_store_that_was_set_back_is_refused(published_store: ModelStore, folde
         (History(published_store, folder) if restarted else history).promotions("efsnet")
 
 
+def test_services_that_share_a_folder_never_forget_for_each_other(published_store: ModelStore, folder: Path) -> None:
+    """One that has seen less refuses what another has seen more of, and writes nothing lower."""
+    behind, ahead = History(published_store, folder), History(published_store, folder)
+    behind.promotions("efsnet")
+    for _ in range(3):
+        promote(published_store)
+    ahead.promotions("efsnet")
+    for _ in range(2):
+        set_back(published_store)
+
+    for history in (behind, ahead, History(published_store, folder)):
+        with pytest.raises(StoreSetBack, match="record 4"):
+            history.promotions("efsnet")
+
+
 def test_another_record_of_the_same_number_is_refused(published_store: ModelStore, folder: Path) -> None:
     """A store that was set back, and then went another way, is no continuation."""
     promote(published_store, "one way")

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 from model_store.errors import KeyUnusable
 from model_store.loading import LoadedVersion
 from model_store.manifest import Draft
+from model_store.signatures import RELEASE_KEYS
+from model_store.signing import generate
 from model_store.store import ModelStore
 from model_store.version import Version
 from service.keys import KeyRing
@@ -355,6 +357,41 @@ def test_the_version_that_ships_is_signed(start: Start, tmp_path: Path) -> None:
     ready = start(store=tmp_path / "new", signatures="require").get("/readyz").json()
 
     assert ("ready", "efsnet-release") == (ready["status"], ready["signed_by"])
+
+
+def test_a_key_that_was_taken_out_is_trusted_no_more(start: Start, tmp_path: Path) -> None:
+    """From the next version that is loaded on, without a restart."""
+    keys = tmp_path / "keys"
+    shutil.copytree(RELEASE_KEYS, keys)
+    generate(tmp_path / "other.pem")
+    (tmp_path / "other.pub").rename(keys / "other.pub")
+    client = start(store=tmp_path / "new", signatures="require", trusted_keys=keys)
+    assert "ready" == client.get("/readyz").json()["status"]
+    for key in keys.glob("efsnet*.pub"):
+        key.unlink()
+
+    answer = client.post("/v1/segment?version=1", content=b"any", headers=PNG)
+
+    assert (409, "signer_unknown") == (answer.status_code, answer.json()["code"])
+
+
+def test_a_version_that_was_exchanged_since_it_was_loaded_is_not_promoted(
+    client: TestClient, store: ModelStore, image: bytes, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """What is put on the record is what has proved itself."""
+    client.post("/v1/segment?version=2", content=image, headers=PNG)
+    folder = store.root / "efsnet" / "versions" / "2"
+    shutil.rmtree(folder)
+    other = ModelStore(store.root.with_name("other"))
+    for words in ("first", "another"):
+        other.publish("efsnet", tiny_draft.model_copy(update={"intended_use": words}), tiny_contents)
+    shutil.copytree(other.version("efsnet", "2").path, folder)
+
+    answer = client.put(PRODUCTION, json={"version": 2, "reason": "better", "expected_current": 1})
+
+    assert 503 == answer.status_code
+    assert "exchanged since it was loaded" in answer.json()["detail"]
+    assert 1 == len(store.promotions("efsnet"))
 
 
 def test_trusted_keys_that_are_none_keep_the_service_from_starting(start: Start, tmp_path: Path) -> None:
