@@ -19,6 +19,9 @@ from service.keys import Scope as KeyScope
 POLICY_VIOLATION = 1008
 """With which a WebSocket is closed (RFC 6455 section 7.4.1)."""
 
+MAX_DECISION_BYTES = 64_000
+"""Of the body of a request that decides something; images have a limit of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -100,8 +103,17 @@ class Guard:
             allowed = ", ".join(sorted(method for other in routes for method in other.methods.split()))
             raise HTTPException(405, headers={"Allow": allowed})
         if route.scope is not None:
-            key = self._keys.holder(Headers(scope=scope).get("authorization"), route.scope)
-            scope["state"]["key"] = key
+            headers = Headers(scope=scope)
+            scope["state"]["key"] = self._keys.holder(headers.get("authorization"), route.scope)
+            if route.scope in ("publish", "admin"):
+                _refuse_large(headers)
+
+
+def _refuse_large(headers: Headers) -> None:
+    """Of a decision, before it is read: a body without a length is of any."""
+    length = headers.get("content-length", "")
+    if not length.isdigit() or int(length) > MAX_DECISION_BYTES:
+        raise errors.BodyTooLarge(f"A decision has at most {MAX_DECISION_BYTES:,} bytes, and a Content-Length.")
 
 
 def describe(app: FastAPI) -> None:

@@ -19,7 +19,7 @@ _PROBLEMS = (
     *(store_errors.ModelUnknown, store_errors.VersionUnknown, store_errors.PromotionConflict),
     *(store_errors.IntegrityError, store_errors.StoreUnusable, ModelUnusable, EngineUnavailable),
     *(store_errors.Unsigned, store_errors.SignerUnknown, store_errors.SignatureInvalid),
-    *(errors.StoreSetBack, errors.StateUnusable, errors.QueueFull, PARAMETER_INVALID),
+    *(errors.StoreSetBack, errors.StateUnusable, errors.QueueFull, errors.BodyTooLarge, PARAMETER_INVALID),
 )
 
 

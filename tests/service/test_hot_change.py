@@ -203,6 +203,14 @@ def test_a_body_that_is_no_change_is_a_problem(client: TestClient, content: byte
     assert (422, "parameter_invalid") == (answer.status_code, answer.json()["code"])
 
 
+@pytest.mark.parametrize("body", [b" " * 64_001, iter([b"{}"])], ids=["too large", "of any length"])
+def test_a_decision_is_not_read_beyond_its_limit(client: TestClient, body: Any) -> None:
+    """A reason is a line; what is longer is not taken into memory."""
+    answer = client.put(PRODUCTION, content=body, headers={"Content-Type": "application/json"})
+
+    assert (413, "body_too_large") == (answer.status_code, answer.json()["code"])
+
+
 def test_nobody_decides_without_a_key(start: Start, store: ModelStore) -> None:
     """Not even where no key was ever made."""
     client = start()
