@@ -92,9 +92,7 @@ class Predictor:
             _require_bfloat16(computation.provider)
             computation = replace(computation, provider="openvino")
         names = _installed(computation.provider)
-        used, self._session = _first_that_works(
-            names, lambda name: _session(model, specification, name, computation)
-        )
+        used, self._session = _first_that_works(names, lambda name: _session(model, specification, name, computation))
         self.engine = Engine(
             name=f"ONNX Runtime {onnxruntime.__version__}",
             provider=used,
