@@ -28,7 +28,7 @@ def check(candidate: Version, production: Version | None) -> None:
         production: What serves now, if anything does.
 
     Raises:
-        MetricsMissing: Nobody has measured it.
+        MetricsMissing: Nobody has measured it, or not by a figure that production has of the same images.
         WorseThanProduction: On the same images it is worse, by more than the margins above.
     """
     if NEEDED not in candidate.manifest.metrics:
@@ -38,13 +38,16 @@ def check(candidate: Version, production: Version | None) -> None:
         )
     if production is None or candidate.digest == production.digest:
         return
-    served = {each.digest: each for each in production.manifest.evaluated}
-    worse = [
-        figure
-        for measured in candidate.manifest.evaluated
-        if measured.digest in served
-        for figure in _worse(measured, served[measured.digest].metrics)
-    ]
+    served = {each.digest: each.metrics for each in production.manifest.evaluated}
+    both = [(each, served[each.digest]) for each in candidate.manifest.evaluated if each.digest in served]
+    for measured, metrics in both:
+        if missing := [name for name in MARGINS if name in metrics and name not in measured.metrics]:
+            raise MetricsMissing(
+                f"{candidate} says nothing of {', '.join(missing)} on {measured.name}, which {production}, in "
+                "production, was measured by on the same images: evaluate it whole, or give a reason to promote it "
+                "all the same."
+            )
+    worse = [figure for measured, metrics in both for figure in _worse(measured, metrics)]
     if worse:
         raise WorseThanProduction(
             f"{candidate} is worse than {production}, which is in production, on the same images: "
@@ -54,7 +57,7 @@ def check(candidate: Version, production: Version | None) -> None:
 
 def _worse(candidate: Evaluated, production: Mapping[str, Metric]) -> Iterator[str]:
     for name, margin in MARGINS.items():
-        if name in candidate.metrics and name in production:
+        if name in production:
             new, old = candidate.metrics[name].value, production[name].value
             if round((new - old) / margin, 9) > 1:  # a change of just the margin is within, however it is rounded
                 yield f"{name} on {candidate.name} {new:.3f} and not {old:.3f} (margin {abs(margin)})"

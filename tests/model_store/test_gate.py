@@ -1,6 +1,7 @@
 """The gate: what was not measured, or is worse on the same images, is promoted for a recorded reason only."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_a_figure_may_be_worse_by_its_margin_and_no_more(measured: Measured, fig
     check(measured(**{figure: just}), production)
     with pytest.raises(WorseThanProduction, match=rf"{figure} on BUSI 0\.\d+ and not 0\.\d+ \(margin"):
         check(measured(**{figure: beyond}), production)
+
+
+@pytest.mark.parametrize("figure", MARGINS)
+def test_a_figure_that_production_has_is_not_left_out(measured: Measured, figure: str) -> None:
+    """Of the same images; that production lacks one is no fault of the candidate's."""
+    whole, partial = measured(), measured()
+    (evaluated,) = partial.manifest.evaluated
+    metrics = {name: metric for name, metric in evaluated.metrics.items() if name != figure}
+    manifest = partial.manifest.model_copy(update={"evaluated": (evaluated.model_copy(update={"metrics": metrics}),)})
+    partial = replace(partial, manifest=manifest)
+
+    with pytest.raises(MetricsMissing, match=f"says nothing of {figure} on BUSI"):
+        check(partial, whole)
+    check(whole, partial)
 
 
 @pytest.mark.parametrize("figure", MARGINS)
