@@ -40,9 +40,12 @@ def serve(
 ) -> None:
     """Starts the HTTP service; docs/settings.md lists its settings."""
     logs.configure()
-    given: dict[str, Any] = {"host": host, "port": port}
+    given: dict[str, Any] = {} if port is None else {"port": port}
+    if host is not None:
+        # Whoever names an address listens there, whatever a container's variable says of its port.
+        given |= {"host": host, "bind": None}
     try:
-        settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+        settings = read_settings(**given)
         require_keys(settings, KeyRing(settings.keys_file))
         server = Server(create_app(settings), settings)
     except (ServiceError, ModelStoreError) as error:
@@ -69,7 +72,7 @@ def segment(
         plan = Plan.of(files, out, overwrite=overwrite)
         seed(settings.store)
         found = ModelStore(settings.store).version(settings.model, version)
-        loaded = load(found, replace(settings.computation, threads=available_cores()), trust=settings.trust)
+        loaded = load(found, replace(settings.computation, threads=available_cores()), trust=settings.read_trust())
         outcomes = segment_files(plan, loaded, spacing=spacing, max_pixels=settings.max_pixels)
         steps = track(outcomes, str(found), total=len(plan.places), console=SCREEN)
         unreadable = [outcome for outcome in steps if outcome]

@@ -107,11 +107,11 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
 
 
 def _loader(settings: Settings, workers: int) -> Load:
-    settings.trust  # noqa: B018 - a folder of keys that cannot be is told now, and not at the first load
+    settings.read_trust()  # a folder of keys that cannot be is told now, and not at the first load
 
     def load_warm(version: Version) -> LoadedVersion:
         # Read each time: a key that was taken out is trusted no more.
-        loaded = load(version, settings.computation, workers=workers, trust=settings.trust)
+        loaded = load(version, settings.computation, workers=workers, trust=settings.read_trust())
         # The replay has warmed the first: the first prediction of each other takes longer than those after it.
         size = version.manifest.specification.input
         for predictor in {*loaded.predictors} - {loaded.predictor}:

@@ -124,9 +124,8 @@ class Settings(BaseSettings):
             batch_wait_s=self.batch_wait_ms / 1000,
         )
 
-    @property
-    def trust(self) -> Trust:
-        """Whose signatures are believed.
+    def read_trust(self) -> Trust:
+        """Whose signatures are believed, as the folder of keys is now.
 
         Raises:
             KeyUnusable: The folder holds no key, or something else.

@@ -13,7 +13,7 @@ from model_store.promotions import Promotion, standing
 from model_store.seeding import seed
 from model_store.store import PRODUCTION
 from model_store.version import Version
-from service.errors import ModelNotReady, ServiceError
+from service.errors import ModelNotReady, QueueFull, ServiceError
 from service.history import History
 from service.metrics import Metrics
 from service.shelf import Shelf
@@ -108,6 +108,8 @@ class Versions:
             try:
                 if await asyncio.to_thread(self._is_changed):
                     await self.follow()
+            except QueueFull:
+                continue  # requests wait for versions to be loaded: the next look comes soon
             except Exception:  # noqa: BLE001 - whatever it is, the next look may find it gone
                 _LOG.exception("the store cannot be looked at")
 

@@ -98,11 +98,14 @@ def test_a_network_is_not_served_without_keys(tmp_path: Path) -> None:
     require_keys(settings, ring)
 
 
-def test_a_service_that_a_network_could_use_does_not_start_without_keys(tmp_path: Path) -> None:
-    """The command ends with what to do."""
-    ended = CliRunner().invoke(app, ["serve", "--host", EVERYWHERE], env={"EFSNET_STORE": str(tmp_path / "store")})
+@pytest.mark.parametrize("bind", [{}, {"EFSNET_BIND": "127.0.0.1"}], ids=["alone", "beside a container's variable"])
+def test_a_service_that_a_network_could_use_does_not_start_without_keys(tmp_path: Path, bind: dict[str, str]) -> None:
+    """The command ends with what to do, whatever a variable for containers says of the port."""
+    store = {"EFSNET_STORE": str(tmp_path / "store")}
+    ended = CliRunner().invoke(app, ["serve", "--host", EVERYWHERE], env=store | bind)
 
     assert (2, 1) == (ended.exit_code, ended.stderr.count("\n"))
+    assert EVERYWHERE in ended.stderr
     assert "EFSNET_OPEN_TO_NETWORK=without-keys" in ended.stderr
 
 
