@@ -14,12 +14,12 @@ from efsnet.errors import EFSNetError
 from model_store.audit import examine
 from model_store.copies import commands as copies
 from model_store.digest import Digest
-from model_store.errors import IntegrityError, ModelStoreError
+from model_store.errors import IntegrityError, ModelStoreError, SignatureInvalid
 from model_store.loading import load
 from model_store.manifest import Metric
 from model_store.options import DEFAULT_STORE, Model, Reference, Store
 from model_store.promotions import Promotion
-from model_store.signatures import Trust
+from model_store.signatures import RELEASE_KEYS, Trust
 from model_store.signing import generate
 from model_store.signing import sign as sign_version
 from model_store.store import ModelStore
@@ -87,7 +87,7 @@ def verify(
 ) -> None:
     """Check the promotion records, each file of a version, its signature, and its reference images on this machine."""
     models = ModelStore(store)
-    trust = Trust() if keys is None else Trust.read("require", keys)
+    trust = Trust.read("warn", RELEASE_KEYS) if keys is None else Trust.read("require", keys)
     count = len(models.promotions(model))
     typer.echo(f"{model}: promotion records intact: {count}")
     references = map(str, models.numbers(model)) if every else (reference,)
@@ -241,8 +241,9 @@ def _damage(models: ModelStore, name: str, reference: str, trust: Trust) -> tupl
     for image in loaded.replay:
         counts = f"{image.differing_pixels} of {image.pixels} pixels differ"
         typer.echo(f"{version}: {image.name}: {counts} on {loaded.predictor.engine.provider}")
-    if loaded.signature:
-        typer.echo(f"{version}: signed by {loaded.signature}")
+    if isinstance(loaded.doubt, SignatureInvalid):  # whoever is trusted, it is worthless
+        return (loaded.doubt,)
+    typer.echo(f"{version}: signed by {loaded.signature}" if loaded.signature else str(loaded.doubt))
     typer.echo(f"{version}: intact, {version.digest}")
     return ()
 

@@ -112,6 +112,23 @@ def test_a_verification_can_ask_who_signed(run: Run, signed: Signed, publish: Pu
     assert unsigned.stderr.startswith("Damaged: efsnet 1 is not signed")
 
 
+def test_a_verification_always_tells_what_the_signature_is_worth(run: Run, signed: Signed) -> None:
+    """Without keys those of the shipped versions are trusted: others are told of, a worthless one is damage."""
+    store = ("--store", str(signed.store.root))
+
+    known = run("verify", *store)
+    assert (0, 1) == (known.exit_code, known.stdout.count("which is not among the trusted keys"))
+
+    signed.file.write_bytes(b"garbage")
+    worthless = run("verify", *store)
+    assert 1 == worthless.exit_code
+    assert "is no signature known here" in worthless.stderr
+
+    signed.file.unlink()
+    unsigned = run("verify", *store)
+    assert (0, 1) == (unsigned.exit_code, unsigned.stdout.count("efsnet 1 is not signed"))
+
+
 def test_a_key_is_made_and_a_version_signed_with_it(run: Run, published_store: ModelStore, tmp_path: Path) -> None:
     """Locked by a passphrase, which is asked for; where the public key is, is said."""
     key = tmp_path / "keys" / "hospital.pem"
