@@ -125,12 +125,24 @@ class Versions:
             StoreSetBack: The store lacks promotions that were seen.
         """
         name, reference = model or self.model, reference or PRODUCTION
-        if (name, reference) == (self.model, PRODUCTION):
-            return self.default
-        for loaded in self.loaded:
-            if loaded.version.name == name and reference in (str(loaded.version.number), str(loaded.version.digest)):
-                return self._shelf.get(loaded.version.digest) or loaded
+        if loaded := self._at_hand(name, reference):
+            return loaded
         return await asyncio.wrap_future(self._loader.submit(lambda _: self._load_other(self.find(name, reference))))
+
+    async def expect(self, model: str | None, reference: str | None) -> Version:
+        """What `get` of the same names would load, as things are: a slow upload must not keep a version in memory.
+
+        Raises:
+            ModelNotReady: The default version is asked for, and not loaded.
+            ModelUnknown: There is no such model.
+            VersionUnknown: It has no such version.
+            IntegrityError: Its manifest is damaged.
+            StoreSetBack: The store lacks promotions that were seen.
+        """
+        name, reference = model or self.model, reference or PRODUCTION
+        if loaded := self._at_hand(name, reference):
+            return loaded.version
+        return await asyncio.to_thread(self.find, name, reference)
 
     def find(self, name: str, reference: str) -> Version:
         """The published version of these names, from the disk.
@@ -173,6 +185,15 @@ class Versions:
             QueueFull: Too many requests wait for versions to be loaded.
         """
         await asyncio.wrap_future(self._loader.submit(lambda _: self._follow_now()))
+
+    def _at_hand(self, name: str, reference: str) -> LoadedVersion | None:
+        """The version of these names, if it is known without a look at the disk."""
+        if (name, reference) == (self.model, PRODUCTION):
+            return self.default
+        for loaded in self.loaded:
+            if loaded.version.name == name and reference in (str(loaded.version.number), str(loaded.version.digest)):
+                return self._shelf.get(loaded.version.digest) or loaded
+        return None
 
     def _is_changed(self) -> bool:
         if self._outlined() != self._outline:

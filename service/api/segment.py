@@ -147,9 +147,11 @@ def segment_routes(segmenter: Segmenter, settings: Settings, shadow: Shadow) -> 
         request.state.format = asked = query.format or _negotiated(",".join(request.headers.getlist("accept")))
         # What can be refused without the body is, so that nobody uploads it in vain.
         segmenter.pool.refuse_if_full()
-        loaded = await segmenter.versions.get(query.model, query.version)
-        request.state.model, request.state.version = loaded.version.name, loaded.version.number
+        expected = await segmenter.versions.expect(query.model, query.version)
+        request.state.model, request.state.version = expected.name, expected.number
         upload = Upload(await received(request), query.spacing, query.mask_space)
+        loaded = await segmenter.versions.get(query.model, query.version)
+        request.state.version = loaded.version.number  # another one, if it was promoted meanwhile
         question = Question(request.state.request_id, loaded, asked, query.mask_space)
 
         def encode(segmentation: Segmentation) -> Response:

@@ -63,6 +63,15 @@ def test_a_version_that_many_ask_for_is_loaded_once(start: Start, four_versions:
     assert [1, 2] == loader.loaded
 
 
+def test_a_version_is_loaded_when_the_image_is_there(start: Start, four_versions: ModelStore) -> None:
+    """Many slow uploads would else keep as many versions in memory; that there is no such version is told before."""
+    loader = Loader()
+    client = start(load_version=loader)
+
+    assert [400, 404] == [ask(client, b"", version) for version in ("2", "9")]
+    assert [1] == loader.loaded
+
+
 def test_a_damaged_version_is_refused_and_the_default_one_goes_on(
     start: Start, four_versions: ModelStore, image: bytes
 ) -> None:
