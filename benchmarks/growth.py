@@ -5,9 +5,9 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 from PIL import Image as PillowImage
 
-from benchmarks.processes import Server
+from benchmarks.processes import Server, service
 from benchmarks.requests import example_png, processor
-from benchmarks.serving import REPOSITORY, first_answer, free_port, load_from
+from benchmarks.serving import load_from
 from model_store.seeding import seed
 from model_store.store import ModelStore
 
@@ -111,22 +111,22 @@ def draw(text: str, path: Path) -> None:
 def _by_image(folder: Path, each: int) -> list[dict[str, Any]]:
     image = PillowImage.open(io.BytesIO(example_png()))
     rows = []
-    with _Running(folder) as service:
+    with _running(folder) as running:
         for megapixels in MEGAPIXELS:
             height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
             larger = image.resize((height * 4 // 3, height), PillowImage.Resampling.BICUBIC)
             for kind in ("png", "jpeg"):
                 body = folder / f"body.{kind}"
                 larger.save(body, kind, **({"quality": 90} if kind == "jpeg" else {}))
-                row = service.load(body, f"image/{kind}", 1, max(3, each // 10))
+                row = running.load(body, f"image/{kind}", 1, max(3, each // 10))
                 rows.append({"megapixels": megapixels, "kind": kind, "bytes": body.stat().st_size, **row})
     return rows
 
 
 def _by_connections(folder: Path, each: int) -> list[dict[str, Any]]:
-    with _Running(folder) as service:
+    with _running(folder) as running:
         return [
-            {"connections": count, **service.load(folder / "image.png", "image/png", count, max(each, 2 * count))}
+            {"connections": count, **running.load(folder / "image.png", "image/png", count, max(each, 2 * count))}
             for count in CONNECTIONS
         ]
 
@@ -134,8 +134,8 @@ def _by_connections(folder: Path, each: int) -> list[dict[str, Any]]:
 def _by_cores(folder: Path, each: int) -> list[dict[str, Any]]:
     rows = []
     for cores in range(1, (os.cpu_count() or 1) + 1):
-        with _Running(folder, cores=cores) as service:
-            rows.append({"cores": cores, **service.load(folder / "image.png", "image/png", 8, each)})
+        with _running(folder, cores=cores) as running:
+            rows.append({"cores": cores, **running.load(folder / "image.png", "image/png", 8, each)})
     return rows
 
 
@@ -143,47 +143,32 @@ def _by_versions(folder: Path, each: int) -> list[dict[str, Any]]:
     store = ModelStore(folder / "store")
     numbers = sorted(store.numbers("efsnet"), reverse=True)
     rows = []
-    with _Running(folder, loaded=len(numbers)) as service:
+    with _running(folder, loaded=len(numbers)) as running:
         for count, number in enumerate(numbers, 1):
-            arguments = [service.address, f"{PATH}?version={number}", str(folder / "image.png"), "image/png", "*/*"]
+            arguments = [running.address, f"{PATH}?version={number}", str(folder / "image.png"), "image/png", "*/*"]
             load_from([*arguments, "4", str(each)])
-            rows.append({"versions": count, "pss_mb": service.server.pss_mb()})
+            rows.append({"versions": count, "pss_mb": running.server.pss_mb()})
     return rows
 
 
 def _on_end(folder: Path, requests: int) -> list[dict[str, Any]]:
-    with _Running(folder) as service:
-        rows = [{"requests": 0, "pss_mb": service.server.pss_mb(), "per_s": 0.0, "refused": 0}]
+    with _running(folder) as running:
+        rows = [{"requests": 0, "pss_mb": running.server.pss_mb(), "per_s": 0.0, "refused": 0}]
         part = max(1, requests // SAMPLES)
         for sample in range(1, SAMPLES + 1):
-            row = service.load(folder / "image.png", "image/png", 4, part)
+            row = running.load(folder / "image.png", "image/png", 4, part)
             rows.append({"requests": sample * part, **{key: row[key] for key in ("pss_mb", "per_s", "refused")}})
     return rows
 
 
-class _Running:
-    """The service, ready; ended afterwards."""
-
-    def __init__(self, folder: Path, *, cores: int | None = None, loaded: int = 2) -> None:
-        seed(folder / "store")
-        self._body = folder / "image.png"
-        self._command: Sequence[str] = [sys.executable, "-m", "service", "serve", "--port"]
-        if cores and (taskset := shutil.which("taskset")):
-            self._command = [taskset, "-c", ",".join(map(str, range(cores))), *self._command]
-        self._environment = {
-            "EFSNET_STORE": str(folder / "store"),
-            "EFSNET_STATE": str(folder / "state"),
-            "EFSNET_LOADED_VERSIONS": str(loaded),
-        }
-
-    def __enter__(self) -> Service:
-        port = free_port()
-        self._server = Server([*self._command, str(port)], self._environment, REPOSITORY)
-        address = f"127.0.0.1:{port}"
-        first_answer(self._server, address, PATH, self._body.read_bytes(), {"Content-Type": "image/png"})
-        service = Service(self._server, address)
-        service.load(self._body, "image/png", 4, 16)  # warms up every worker
-        return service
-
-    def __exit__(self, *error: object) -> None:
-        self._server.stop()
+@contextmanager
+def _running(folder: Path, *, cores: int | None = None, loaded: int = 2) -> Iterator[Service]:
+    """The service, warm in every worker, on so many cores and with so many versions beside production's."""
+    store, body = folder / "store", folder / "image.png"
+    seed(store)
+    taskset = shutil.which("taskset")
+    prefix = [taskset, "-c", ",".join(map(str, range(cores)))] if cores and taskset else []
+    with service(store, body.read_bytes(), prefix=prefix, EFSNET_LOADED_VERSIONS=str(loaded)) as (server, address):
+        running = Service(server, address)
+        running.load(body, "image/png", 4, 16)
+        yield running

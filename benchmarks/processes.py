@@ -1,11 +1,18 @@
-"""What a server and all its child processes take: CPU time and memory. Linux only."""
+"""A server with all its child processes, and what they take: CPU time and memory. Linux only."""
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent
+READY_WITHIN_S = 60.0
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PATIENCE_S = 10.0
@@ -56,6 +63,53 @@ class Server:
                 self._process.poll()
                 time.sleep(0.05)
         self._process.wait()
+
+
+@contextmanager
+def service(store: Path, png: bytes, *, prefix: Sequence[str] = (), **settings: str) -> Iterator[tuple[Server, str]]:
+    """The service, once it has answered an image, and its address; ended afterwards.
+
+    Args:
+        store: That it serves; what it keeps for itself lies beside it.
+        png: The image.
+        prefix: Before the command, such as taskset and its arguments.
+        settings: Further ones, by the names of their variables.
+    """
+    port = free_port()
+    environment = {"EFSNET_STORE": str(store), "EFSNET_STATE": str(store.with_name("state")), **settings}
+    command = [*prefix, sys.executable, "-m", "service", "serve", "--port", str(port)]
+    server = Server(command, environment, REPOSITORY)
+    try:
+        first_answer(server, f"127.0.0.1:{port}", "/v1/segment", png, {"Content-Type": "image/png"})
+        yield server, f"127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
+def first_answer(server: Server, address: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Waits for a server to be ready.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time.
+    """
+    while time.perf_counter() - server.since < READY_WITHIN_S and server.running:
+        with suppress(OSError, HTTPException):
+            connection = HTTPConnection(address, timeout=READY_WITHIN_S)
+            connection.request("POST", path, body, dict(headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            if answer.status == 200:
+                return content
+        time.sleep(0.05)
+    raise RuntimeError(f"There was no answer from {path} within {READY_WITHIN_S} s.")
+
+
+def free_port() -> int:
+    """Of this machine alone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _all_pids() -> list[int]:

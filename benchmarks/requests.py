@@ -3,22 +3,18 @@
 import io
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from importlib.metadata import version as installed
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image as PillowImage
 
+from benchmarks.processes import Server, service
 from efsnet.batching import Predicting
 from efsnet.image import decode_image
 from efsnet.preprocessing import to_input
@@ -29,7 +25,6 @@ from model_store.store import ModelStore
 ROWS, COLUMNS = 600, 800
 CLIENTS = (1, 4)
 _IMAGE = Path(__file__).parent.parent / "tests" / "data" / "Dataset_BUSI_with_GT" / "benign" / "benign (51).png"
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +62,13 @@ def measure(plan: Plan) -> str:
         bare = Figures()
         served = {clients: Figures() for clients in CLIENTS}
         load_before = os.getloadavg()[0]
-        with server(store) as (process, address):
+        with service(store, png) as (server, address):
             _post(address, png, plan.repeats)  # warms up
             for _ in range(plan.rounds):
                 _predict(loaded.predictor, tensor, plan.repeats, bare)
                 for clients, figures in served.items():
-                    _request(process, address, png, (clients, plan.repeats), figures)
-            memory = _memory_mb(process)
+                    _request(server, address, png, (clients, plan.repeats), figures)
+            memory_mb = server.pss_mb()
         engine, grid = loaded.predictor.engine, version.manifest.specification.input
         fastapi, uvicorn = installed("fastapi"), installed("uvicorn")
         after = os.getloadavg()[0]
@@ -82,7 +77,7 @@ def measure(plan: Plan) -> str:
             f"Python {platform.python_version()}, FastAPI {fastapi}, uvicorn {uvicorn}, {engine.name}",
             f"({engine.provider}, {engine.precision}), {version}, {grid.rows}x{grid.columns}.",
             f"{COLUMNS}x{ROWS} grey PNG of {len(png) // 1000} kB, {plan.rounds} rounds of {plan.repeats}.",
-            f"Resident memory of the service: {memory[0]} MB at the end, {memory[1]} MB at most.",
+            f"Memory of the service (PSS): {memory_mb:.0f} MB at the end.",
             "",
             "| | CPU-ms each | p50 ms | p95 ms |",
             "|---|---|---|---|",
@@ -112,18 +107,18 @@ def _predict(predictor: Predicting, tensor: np.ndarray, repeats: int, figures: F
     figures.cpu_ms += (time.process_time() - cpu) * 1000
 
 
-def _request(process: subprocess.Popen[str], address: str, png: bytes, load: tuple[int, int], figures: Figures) -> None:
+def _request(server: Server, address: str, png: bytes, load: tuple[int, int], figures: Figures) -> None:
     clients, repeats = load
-    cpu = _cpu_s(process.pid)
+    cpu = server.cpu_s()
     with ThreadPoolExecutor(clients) as pool:
         for latencies_ms in pool.map(lambda _: _post(address, png, repeats // clients), range(clients)):
             figures.latencies_ms += latencies_ms
-    figures.cpu_ms += (_cpu_s(process.pid) - cpu) * 1000
+    figures.cpu_ms += (server.cpu_s() - cpu) * 1000
 
 
 def _post(address: str, png: bytes, times: int) -> list[float]:
     """Milliseconds of each of so many requests, one after the other on one connection."""
-    connection = HTTPConnection(urlsplit(address).netloc)
+    connection = HTTPConnection(address)
     latencies_ms = []
     for _ in range(times):
         since = time.perf_counter()
@@ -135,38 +130,6 @@ def _post(address: str, png: bytes, times: int) -> list[float]:
             raise RuntimeError(f"The service answered {answer.status}: {content.decode()}")
     connection.close()
     return latencies_ms
-
-
-@contextmanager
-def server(store: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The service in a process of its own, and its address once it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--port", "0"],
-        env={**os.environ, "EFSNET_STORE": str(store)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        said = process.stdout.readline() if process.stdout else ""
-        if " is ready" not in said:
-            raise RuntimeError(f"The service did not start: {said}")
-        yield process, said[said.index("http") :].split("/docs")[0]
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU time of a process and of the children it has waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / _TICKS_PER_S
-
-
-def _memory_mb(process: subprocess.Popen[str]) -> tuple[int, int]:
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    sizes = {line.split(":")[0]: line.split() for line in status.splitlines()}
-    return int(sizes["VmRSS"][1]) // 1024, int(sizes["VmHWM"][1]) // 1024
 
 
 def processor() -> str:

@@ -7,11 +7,11 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.requests import COLUMNS, ROWS, example_png, processor, server
+from benchmarks.processes import service
+from benchmarks.requests import COLUMNS, ROWS, example_png, processor
 from model_store.seeding import seed
 from model_store.store import ModelStore
 from service.keys import KeyRing
@@ -24,7 +24,7 @@ class _Client:
     """One connection, with a key for everything."""
 
     def __init__(self, address: str, key: str) -> None:
-        self._connection = HTTPConnection(urlsplit(address).netloc)
+        self._connection = HTTPConnection(address)
         self._key = {"Authorization": f"Bearer {key}"}
 
     def segment(self, png: bytes, path: str = "/v1/segment") -> int:
@@ -51,10 +51,12 @@ def measure(rounds: int) -> str:
         store = Path(scratch) / "store"
         seed(store)
         older, newer = ModelStore(store).numbers("efsnet")[-2:]
-        key, _ = KeyRing(Settings(store=store).keys_file).create("benchmark", ["admin"], 1)
         png, before = example_png(), os.getloadavg()[0]
         asked_ms, first_ms = [], []
-        with server(store) as (_, address):
+        with service(store, png) as (_, address):
+            # Of a service that is running: before, it would have asked for the key when it was waited for.
+            ring = KeyRing(Settings(store=store, state=store.with_name("state")).keys_file)
+            key, _ = ring.create("benchmark", ["admin"], 1)
             client = _Client(address, key)
             client.segment(png, f"/v1/segment?version={older}")
             client.segment(png)

@@ -9,31 +9,26 @@ import io
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
 
-from benchmarks.processes import Server
+from benchmarks.processes import REPOSITORY, Server, first_answer, free_port
 from benchmarks.requests import example_png, processor
 from model_store.seeding import seed
 from model_store.store import ModelStore
 
 HOME = Path(__file__).parent
-REPOSITORY = HOME.parent
 ENVIRONMENTS = REPOSITORY / "runs" / "peers"
 CONNECTIONS = (1, 4, 16)
-READY_WITHIN_S = 60.0
 BOUNDARY = "c0ffee"
 
 
@@ -248,25 +243,6 @@ def refuse_differing(masks: Mapping[str, str], name: str, png: bytes) -> str:
     return f"{mask.shape}:{mask.astype(np.uint8).tobytes().hex()}"
 
 
-def first_answer(server: Server, address: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Waits for a server to be ready.
-
-    Raises:
-        RuntimeError: it ended, or was not ready in time.
-    """
-    while time.perf_counter() - server.since < READY_WITHIN_S and server.running:
-        with suppress(OSError, HTTPException):
-            connection = HTTPConnection(address, timeout=READY_WITHIN_S)
-            connection.request("POST", path, body, dict(headers))
-            answer = connection.getresponse()
-            content = answer.read()
-            connection.close()
-            if answer.status == 200:
-                return content
-        time.sleep(0.05)
-    raise RuntimeError(f"There was no answer from {path} within {READY_WITHIN_S} s.")
-
-
 def load_from(arguments: Sequence[str]) -> dict[str, Any]:
     """What the load generator tells, which takes these arguments."""
     command = [sys.executable, str(HOME / "load.py"), *arguments]
@@ -279,13 +255,6 @@ def _load(arguments: Sequence[str]) -> dict[str, Any]:
     if told["failed"]:
         raise RuntimeError(f"{told['failed']} requests failed: {' '.join(arguments)}")
     return told
-
-
-def free_port() -> int:
-    """Of this machine alone."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _percentiles(latencies_ms: Sequence[float]) -> list[float]:
