@@ -103,7 +103,8 @@ def draw(text: str, path: Path) -> None:
     axes[2, 0].set(xlabel="versions kept loaded", ylabel="memory MB (PSS)")
     rows = content["on_end"]
     axes[2, 1].plot([row["requests"] for row in rows], [row["pss_mb"] for row in rows], "-")
-    axes[2, 1].set(xlabel="requests on end", ylabel="memory MB (PSS)", ylim=(0, None))
+    most = max(row["pss_mb"] for row in rows)
+    axes[2, 1].set(xlabel="requests on end", ylabel="memory MB (PSS)", ylim=(0, 1.3 * most))
     page.savefig(path, format="svg", metadata={"Date": None})
     plt.close(page)
 
