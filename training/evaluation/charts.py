@@ -7,9 +7,9 @@ from html import escape
 import numpy as np
 
 from training.evaluation.cases import REGIONS, Case
-from training.evaluation.confidence import UNCERTAINTIES, When, histograms
+from training.evaluation.confidence import UNCERTAINTIES, When, histograms, type_histograms
 from training.evaluation.geometry import AGREEMENT_DEVIATIONS
-from training.evaluation.resampling import Numbers
+from training.evaluation.resampling import Numbers, wilson
 from training.evaluation.sample import Sample
 
 WIDTH, HEIGHT = 440, 320
@@ -110,6 +110,25 @@ def reliability(sample: Sample, region: int) -> str:
         chart.line(points, style)
         for confidence, right in points:
             chart.dot((confidence, right), style, f"{when}: said {confidence:.2f}, right {right:.2f}")
+    return chart.svg()
+
+
+def type_reliability(sample: Sample) -> str:
+    """Share of malignant images over the malignant share that is said of them, with Wilson's intervals."""
+    ticks = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    chart = Chart(
+        Axis("malignant share that is said", (0, 1), ticks),
+        Axis("share of the images that is malignant", (0, 1), ticks),
+        "Reliability diagram of found lesions, image by image: share that is malignant over the malignant share said.",
+    )
+    chart.line([(0, 0), (1, 1)], "rule", "what is said is what is so")
+    for count, said, malignant in type_histograms(sample).sum(axis=0):
+        if not count:
+            continue
+        place = float(said / count)
+        chart.line([(place, end) for end in wilson(int(malignant), int(count))], "first")
+        words = f"said {place:.2f}, malignant {malignant / count:.2f} of {int(count)} images"
+        chart.dot((place, float(malignant / count)), "first", words)
     return chart.svg()
 
 

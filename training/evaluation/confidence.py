@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.datasets.records import CLASS_NUMBERS
 from training.evaluation.cases import BINS
 from training.evaluation.resampling import (
     Numbers,
@@ -20,6 +21,9 @@ from training.evaluation.sample import NamedFigure, Said, Sample
 When = Literal["before", "after"]
 
 COVERAGE = 0.8
+
+TYPE_BINS = 5
+"""Of the malignant share of images: a fold has a hundred of them, too few for more."""
 
 UNCERTAINTIES = {
     "expected_error": (
@@ -60,6 +64,15 @@ def calibration(sample: Sample) -> Iterator[NamedFigure]:
                     f"{definition.format(where)}; {when} temperature",
                 )
                 yield sample.figure(said, statistic(sample, when, region))
+    found = _with_type(sample)
+    yield found.figure(
+        Said(
+            "ece_type",
+            "Calibration error, type of the image",
+            f"mean over found tumour images of |malignant share - share that is malignant| of {TYPE_BINS} bins",
+        ),
+        pooled(type_histograms(sample), calibration_error),
+    )
 
 
 def uncertainty(sample: Sample) -> Iterator[NamedFigure]:
@@ -99,10 +112,29 @@ def histograms(sample: Sample, when: When, region: int) -> Numbers:
     return np.array([getattr(case, when)[region].histogram for case in sample.cases]).reshape(-1, BINS, 3)
 
 
+def type_histograms(sample: Sample) -> Numbers:
+    """(n, bins, 3): 1, malignant share and whether it is malignant, of each found tumour image, in the bin it is of.
+
+    The malignant share, of the tumour probability inside the predicted lesions, is what an image as a whole is said to
+    be; bins are of equal width from 0 to 1.
+    """
+    found = _with_type(sample)
+    said = found.values("malignant_share")
+    histograms = np.zeros((len(said), TYPE_BINS, 3))
+    bins = np.minimum((said * TYPE_BINS).astype(np.int64), TYPE_BINS - 1)
+    malignant = found.kinds == CLASS_NUMBERS["malignant"]
+    histograms[np.arange(len(said)), bins] = np.stack([np.ones(len(said)), said, malignant], axis=1)
+    return histograms
+
+
 def calibration_error(histogram: Numbers) -> Numbers:
     """(…,): expected calibration error of (…, bins, 3) histograms (Guo et al., 2017)."""
     gaps = np.abs(histogram[..., 1] - histogram[..., 2]).sum(axis=-1)
     return share(gaps, histogram[..., 0].sum(axis=-1), np.nan)
+
+
+def _with_type(sample: Sample) -> Sample:
+    return sample.part(sample.flags("found") & ~np.isnan(sample.values("malignant_share")))
 
 
 def _calibration_error(sample: Sample, when: When, region: int) -> Callable[[Numbers], Numbers]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from training.datasets.folds import busi_folds
 from training.datasets.records import CLASS_NUMBERS, Record
 from training.evaluation.cases import REGIONS, Case, EvaluationFolder
-from training.evaluation.charts import agreement, reliability, risk_coverage, size_against_dice
+from training.evaluation.charts import agreement, reliability, risk_coverage, size_against_dice, type_reliability
 from training.evaluation.figures import HEADLINE, groups, image_matrices, in_short
 from training.evaluation.pictures import Picture, picture
 from training.evaluation.pixels import CLASS_NAMES
@@ -181,6 +181,7 @@ def _charts(cases: Sequence[Case]) -> Mapping[str, str]:
     sample = Sample(cases)
     return {
         **{f"reliability {name}": reliability(sample, region) for region, name in enumerate(REGIONS)},
+        "reliability type": type_reliability(sample),
         "agreement": agreement(sample),
         "risk": risk_coverage(sample),
         "size": size_against_dice(cases),

@@ -4,6 +4,7 @@ A statistic is a function of weights, how often each case was drawn: (resamples,
 computed at once; a weight of 1 each gives the value itself.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -78,7 +79,7 @@ def ratio(parts: Numbers, wholes: Numbers) -> Statistic:
 
 def pooled(counts: Numbers, figure: Callable[[Numbers], Numbers]) -> Statistic:
     """A figure of the sums of (n, …) counts; it takes (resamples, …) and gives (resamples,)."""
-    flat = counts.reshape(len(counts), -1)
+    flat = counts.reshape(len(counts), math.prod(counts.shape[1:]))
     return lambda weights: figure((weights @ flat).reshape(-1, *counts.shape[1:]))
 
 

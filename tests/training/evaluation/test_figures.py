@@ -189,6 +189,20 @@ def test_calibration_is_of_the_pixels_of_all_images_together(of: Of) -> None:
         assert 0 == values[f"ece{region}_before"].value
 
 
+def test_the_type_of_an_image_is_to_be_believed_as_often_as_it_is_said(of: Of) -> None:
+    """Said 0.9 of two of which one is malignant, and 0.1 of two benign ones; a missed lesion is said nothing of."""
+    values = of(
+        (MALIGNANT, MALIGNANT, {"malignant_share": 0.9}),
+        (MALIGNANT, BENIGN, {"malignant_share": 0.9}),
+        (BENIGN, BENIGN, {"malignant_share": 0.1}),
+        (BENIGN, BENIGN, {"malignant_share": 0.1}),
+        (EMPTY, MALIGNANT),
+    )
+
+    assert values["ece_type"].value == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
+    assert 4 == values["ece_type"].count
+
+
 def test_doubt_that_ranks_by_error_is_worth_its_name(of: Of) -> None:
     """Spearman's correlation of 1, and the surest four of five are the best four."""
     pairs = [(BENIGN, BENIGN), (HALF, BENIGN), (ONE_OF_TWO, TWO), (SPECK, BENIGN), (BORDER, BORDER)]

@@ -181,7 +181,7 @@ def test_the_page_can_be_read_without_seeing_it(cases: Sequence[Case], context: 
     assert "en" == root.attrib["lang"]
     assert all(svg.attrib["role"] == "img" and svg.attrib["aria-label"] for svg in root.iter("svg"))
     assert all(heading.attrib["scope"] in {"row", "col"} for heading in root.iter("th"))
-    assert 5 == sum(svg.attrib["class"] == "chart" for svg in root.iter("svg") if "class" in svg.attrib)
+    assert 6 == sum(svg.attrib["class"] == "chart" for svg in root.iter("svg") if "class" in svg.attrib)
 
 
 def test_the_page_says_in_words_what_happened(cases: Sequence[Case], context: Context, tmp_path: Path) -> None:
