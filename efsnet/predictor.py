@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from efsnet.binding import BoundSession
 from efsnet.errors import ArrayInvalid, EngineUnavailable, ModelUnusable
 from efsnet.image import Image
 from efsnet.maps import ProbabilityMap
@@ -27,6 +28,7 @@ _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _AUTOMATIC = ("openvino", "cuda", "cpu")
+_ON_GPU = ("cuda", "tensorrt")
 
 Session = Any
 """An onnxruntime.InferenceSession, which has no type hints."""
@@ -93,6 +95,7 @@ class Predictor:
             computation = replace(computation, provider="openvino")
         names = _installed(computation.provider)
         used, self._session = _first_that_works(names, lambda name: _session(model, specification, name, computation))
+        self._bound = BoundSession(self._session, "cuda") if used in _ON_GPU else None
         self.engine = Engine(
             name=f"ONNX Runtime {onnxruntime.__version__}",
             provider=used,
@@ -126,8 +129,13 @@ class Predictor:
             if tensor.shape != expected or tensor.dtype != np.uint8:
                 raise ArrayInvalid(f"The network takes {expected} uint8, got {tensor.shape} {tensor.dtype}.")
         images = tensors[0][np.newaxis] if len(tensors) == 1 else np.stack(tensors)
+        return [ProbabilityMap(each) for each in self._probabilities(images)]
+
+    def _probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._bound is not None:
+            return self._bound.run(images)
         (probabilities,) = self._session.run(["probabilities"], {"image": images})
-        return [ProbabilityMap(each) for each in probabilities]
+        return np.asarray(probabilities)
 
 
 def has_bfloat16() -> bool:
