@@ -22,6 +22,17 @@
   - KeyUnknown: no API key has this id
   - StoreSetBack: the store lacks a promotion that it had
   - StateUnusable: the service's own folder cannot be read or written
+  - JobsUnusable: the database of the jobs cannot be read or written
+  - JobUnknown: there is no such job
+  - JobNotInState: the job is in no state in which this can be done
+  - UIDInvalid: a DICOM UID given as text is no such thing
+  - PacsNotConfigured: there is no PACS to answer for
+  - PacsError: what a PACS did not do
+    · PacsUnavailable
+    · PacsRefused
+    · InstanceGone
+    · InstanceTooLarge
+    · NotAnalysable
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
   - OutputsExist: files of an earlier run would be overwritten
@@ -114,6 +125,50 @@ class StoreSetBack(ServiceError):
 
 class StateUnusable(ServiceError):
     """The folder of what the service keeps for itself cannot be read or written."""
+
+
+class JobsUnusable(ServiceError):
+    """The database of the jobs cannot be read or written."""
+
+
+class JobUnknown(ServiceError):
+    """There is no job of this id."""
+
+
+class JobNotInState(ServiceError):
+    """What is asked for cannot be done to a job in the state that this one is in."""
+
+
+class UIDInvalid(ServiceError):
+    """A DICOM UID given as text is no such thing."""
+
+
+class PacsNotConfigured(ServiceError):
+    """No PACS is named in the settings, so that there are no jobs."""
+
+
+class PacsError(ServiceError):
+    """A PACS did not do what it was asked for. The message has none of its words, which may name a patient."""
+
+
+class PacsUnavailable(PacsError):
+    """It cannot be reached, fails, or does not let us in: the same may succeed later."""
+
+
+class PacsRefused(PacsError):
+    """It says no for good: the same would be refused again."""
+
+
+class InstanceGone(PacsError):
+    """It does not hold the instance any more."""
+
+
+class InstanceTooLarge(PacsError):
+    """The instance is larger than is taken."""
+
+
+class NotAnalysable(PacsError):
+    """The instance is none that can be segmented, such as Doppler."""
 
 
 class SpacingInvalid(ServiceError):

@@ -1,0 +1,128 @@
+"""The threads that do the jobs."""
+
+from collections.abc import Callable
+from threading import Event
+
+import pytest
+
+from service.errors import JobsUnusable, NotAnalysable, PacsRefused, PacsUnavailable
+from service.jobs.job import Job, Priority, Stored
+from service.jobs.queue import JobQueue
+from service.jobs.runner import LONGEST_WAIT_S, UNEXPECTED_TRIES, Outcome, Runner
+from tests.service.jobs.conftest import Clock, order
+
+
+def failing(error: Exception) -> Callable[[Job], Outcome]:
+    """Work that ends with an error."""
+
+    def work(_: Job) -> Outcome:
+        raise error
+
+    return work
+
+
+def only(queue: JobQueue) -> Job:
+    """The one job."""
+    (job,) = queue.newest(state=None, limit=2)
+    return job
+
+
+def test_a_job_that_succeeds_is_done(queue: JobQueue) -> None:
+    """Its results and its note are kept."""
+    queue.add(order())
+    runner = Runner(queue, lambda _: Outcome((Stored("SR", "2.25.1"),), "a note"), threads=1)
+
+    assert runner.run_next() == 0
+    assert runner.run_next() is None
+    assert (only(queue).state, only(queue).results, only(queue).note) == ("done", (Stored("SR", "2.25.1"),), "a note")
+
+
+def test_what_may_pass_is_tried_for_ever_and_ever_more_rarely(queue: JobQueue, clock: Clock) -> None:
+    """A PACS that is away drops no job, and a thousand attempts later the wait is a minute at most."""
+    queue.add(order())
+    runner = Runner(queue, failing(PacsUnavailable("The PACS cannot be reached.")), threads=1)
+    waits = []
+    for _ in range(20):
+        runner.run_next()
+        waits.append((only(queue).due_at.timestamp()) - clock.now_s)
+        clock.now_s += LONGEST_WAIT_S + 1
+
+    assert only(queue).state == "queued"
+    assert waits[0] <= 1
+    assert LONGEST_WAIT_S / 2 <= waits[-1] <= LONGEST_WAIT_S
+    assert only(queue).note == "The PACS cannot be reached."
+
+
+def test_what_is_refused_for_good_fails_at_once(queue: JobQueue) -> None:
+    """It is in the failed list with its reason."""
+    queue.add(order())
+    Runner(queue, failing(PacsRefused("The PACS refuses it.")), threads=1).run_next()
+
+    assert (only(queue).state, only(queue).note) == ("failed", "The PACS refuses it.")
+
+
+def test_what_cannot_be_analysed_is_done(queue: JobQueue) -> None:
+    """A Doppler image is no failure that a person must look at."""
+    queue.add(order())
+    Runner(queue, failing(NotAnalysable("it is Doppler.")), threads=1).run_next()
+
+    assert (only(queue).state, only(queue).note) == ("done", "Not analysed: it is Doppler.")
+
+
+def test_the_unexpected_fails_after_some_tries_and_tells_no_text(
+    queue: JobQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error's own text may name a patient: neither job nor log has it."""
+    queue.add(order())
+    runner = Runner(queue, failing(ValueError("Perez^Ana")), threads=1)
+    for _ in range(UNEXPECTED_TRIES):
+        runner.run_next()
+        clock.now_s += LONGEST_WAIT_S + 1
+
+    assert only(queue).state == "failed"
+    assert "ValueError" in only(queue).note
+    assert "Perez" not in only(queue).note + caplog.text
+
+
+def test_a_backfill_job_says_how_long_to_rest(queue: JobQueue) -> None:
+    """Only one of a low priority does: live work never waits."""
+    queue.add_all([order(1), order(2, Priority.BACKFILL)])
+    runner = Runner(queue, lambda _: Outcome(rest_s=3.0), threads=1)
+
+    assert [runner.run_next(), runner.run_next()] == [0.0, 3.0]
+
+
+def test_threads_do_what_is_added(engine_queue: JobQueue) -> None:
+    """A job that is added while the threads run is done, and stopping waits for it."""
+    done = Event()
+
+    def work(_: Job) -> Outcome:
+        done.set()
+        return Outcome(rest_s=100.0)
+
+    runner = Runner(engine_queue, work, threads=2)
+    runner.start()
+    engine_queue.add(order(1, Priority.BACKFILL))
+    runner.wake()
+
+    assert done.wait(30)
+    runner.stop()
+    assert only(engine_queue).state == "done"
+
+
+def test_a_database_that_fails_ends_no_thread(engine_queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told, and tried again."""
+    told = Event()
+
+    class Broken(JobQueue):
+        def take(self, *, lowest: Priority = Priority.BACKFILL) -> Job | None:
+            told.set()
+            raise JobsUnusable("The database of the jobs cannot be used.")
+
+    engine_queue.__class__ = Broken
+    runner = Runner(engine_queue, lambda _: Outcome(), threads=1)
+    runner.start()
+    assert told.wait(30)
+    runner.stop()
+
+    assert "jobs cannot be taken" in caplog.text
