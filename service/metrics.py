@@ -122,6 +122,14 @@ class Metrics:
             registry=registry,
         )
 
+        self.pacs_duration = Histogram(
+            "efs_pacs_request_duration_seconds",
+            "Time of each request to the PACS: query, retrieve, store, changes.",
+            ("operation", "outcome"),
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+
     def watch(self, pool: WorkerPool) -> None:
         """Tells the state of the pool of workers whenever Prometheus asks."""
         gauges = {

@@ -13,15 +13,18 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SecretStr,
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from efsnet.predictor import Computation
 from efsnet.specification import Precision
 from model_store.signatures import RELEASE_KEYS, SignaturePolicy, Trust
 from service.errors import SettingsInvalid
+from service.pacs_settings import PacsSettings
 
 ELSEWHERE = frozenset({"EFSNET_DATA", "EFSNET_MEMORY"})
 """Variables that docker-compose.yml reads, and that may stand in the same environment."""
@@ -43,7 +46,14 @@ class Settings(BaseSettings):
     docs/settings.md lists them, and a test holds it to that.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EFSNET_", frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="EFSNET_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
 
     host: str = "127.0.0.1"
     """Address to listen on; the default is reachable from this machine only."""
@@ -97,6 +107,10 @@ class Settings(BaseSettings):
     """Time in which an answer must be ready once the body has arrived; also how long a stop waits for running work."""
     drain_s: NonNegativeFloat = 0.0
     """Time between becoming not ready and closing the port at a stop; behind a load balancer, longer than its check."""
+    jobs_url: SecretStr | None = None
+    """Database of the jobs, as SQLAlchemy names it; by default SQLite in the folder of `EFSNET_STATE`."""
+    pacs: PacsSettings = PacsSettings()
+    """The connection to a PACS, each knob as a variable `EFSNET_PACS_…`."""
 
     @model_validator(mode="after")
     def _state_is_not_in_the_store(self) -> Self:
@@ -147,20 +161,30 @@ class Settings(BaseSettings):
             return address != "localhost"
 
 
+def knobs() -> dict[str, FieldInfo]:
+    """Every variable that is read, and what it sets."""
+    plain = {f"EFSNET_{name.upper()}": field for name, field in Settings.model_fields.items() if name != "pacs"}
+    return plain | {f"EFSNET_PACS_{name.upper()}": field for name, field in PacsSettings.model_fields.items()}
+
+
 def read_settings(**given: Any) -> Settings:
     """The settings of the environment, and those given instead of it.
 
     Raises:
         SettingsInvalid: with each setting that cannot be, and each variable that is none of ours but looks like it.
     """
-    known = {f"EFSNET_{name.upper()}" for name in Settings.model_fields} | ELSEWHERE
+    known = knobs().keys() | ELSEWHERE
     # Small letters are taken too.
     strange = sorted(name for name in os.environ if name.upper().startswith("EFSNET_") and name.upper() not in known)
     problems = [f"{name}: there is no such setting; docs/settings.md lists them." for name in strange]
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        problems += [f"{_named(each['loc'])}{each['msg'].removeprefix('Value error, ')}." for each in error.errors()]
+        problems += [
+            f"{_named(each['loc'])}{each['msg'].removeprefix('Value error, ')}."
+            for each in error.errors()
+            if each["type"] != "extra_forbidden"  # told above
+        ]
     if problems:
         raise SettingsInvalid("\n".join(problems))
     return settings
@@ -168,4 +192,6 @@ def read_settings(**given: Any) -> Settings:
 
 def _named(location: tuple[int | str, ...]) -> str:
     """What a problem is with; one of several settings together names them itself."""
-    return f"EFSNET_{str(location[0]).upper()}: " if location else ""
+    if location in ((), ("pacs",)):
+        return ""
+    return f"EFSNET_{'_'.join(map(str, location[:2] if location[0] == 'pacs' else location[:1])).upper()}: "

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import Engine, Row, and_, case, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import JobNotInState, JobUnknown
@@ -91,9 +91,11 @@ class JobQueue:
             ids = list(connection.execute(next_ids).scalars())
         for job_id in ids:
             held = {"state": "running", "owner": self.owner, "leased_until": now + LEASE_S, "again": False}
+            # The first attempt at an order takes the version of its day; further ones keep that.
+            version = case((jobs.c.tries == 0, null()), else_=jobs.c.version)
             # Of several who try, the condition lets one through.
             taking = (
-                update(jobs).where(jobs.c.id == job_id, ready).values(**held, tries=jobs.c.tries + 1, changed_at=now)
+                update(jobs).where(jobs.c.id == job_id, ready).values(**held, version=version, tries=jobs.c.tries + 1, changed_at=now)
             )
             with changing(self._engine) as connection:
                 taken = connection.execute(taking).rowcount
@@ -179,7 +181,7 @@ class JobQueue:
         flags: dict[str, Any] = {"explicit": order.explicit, "reanalyse": order.reanalyse}
         more = {name: True for name, wanted in flags.items() if wanted}
         now = self._clock()
-        queued = {"state": "queued", "due_at": now, "changed_at": now, "priority": order.priority, "version": None}
+        queued = {"state": "queued", "due_at": now, "changed_at": now, "priority": order.priority}
         with changing(self._engine) as connection:
             # Each change holds for one state; none reads first what another service might change meanwhile.
             sooner = update(jobs).where(*where, jobs.c.state == "queued", jobs.c.priority > order.priority)
@@ -187,7 +189,7 @@ class JobQueue:
             connection.execute(update(jobs).where(*where, jobs.c.state == "running").values(again=True, **more))
             if more:
                 connection.execute(update(jobs).where(*where, jobs.c.state == "queued").values(**more))
-                connection.execute(update(jobs).where(*where, jobs.c.state == "done").values(**more, **queued))
+                connection.execute(update(jobs).where(*where, jobs.c.state == "done").values(**flags, **queued))
             row = connection.execute(select(jobs).where(*where)).one()
         return _job(row)
 

@@ -11,19 +11,20 @@ from service.__main__ import app
 from service.errors import SettingsInvalid
 from service.keys import KeyRing
 from service.server import require_keys
-from service.settings import ELSEWHERE, Settings, read_settings
+from service.settings import ELSEWHERE, Settings, knobs, read_settings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (nothing listens)
 ROW = re.compile(r"^\| `(\w+)` \| (?:`(.+?)`)? ?\| (.+) \|$", re.MULTILINE)
 
 
+def _shown(default: object) -> str:
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def test_documented_settings_are_those_that_exist(repository: Path) -> None:
     """docs/settings.md lists every setting, its default and its meaning, and no other."""
     documented = ROW.findall((repository / "docs" / "settings.md").read_text(encoding="utf-8"))
-    existing = [
-        (f"EFSNET_{name.upper()}", "" if field.default is None else str(field.default), field.description)
-        for name, field in Settings.model_fields.items()
-    ]
+    existing = [(name, _shown(field.default), field.description) for name, field in knobs().items()]
 
     assert existing == documented
 
@@ -50,13 +51,16 @@ def test_settings_cannot_change() -> None:
         ("EFSNET_DEADLINE_S", "0"),
         ("EFSNET_ROOT_PATH", "efsnet/"),
         ("EFSNET_PROVIDER", "magic"),
+        ("EFSNET_PACS_URL", "orthanc:8042"),
+        ("EFSNET_PACS_OUTPUTS", "seg"),
+        ("EFSNET_PACS_OUTPUTS", "sr,jpeg"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A value that cannot be keeps the service from starting, and the setting is named."""
     monkeypatch.setenv(name, value)
 
-    with pytest.raises(ValidationError, match=name.removeprefix("EFSNET_").lower()):
+    with pytest.raises(ValidationError, match=name.removeprefix("EFSNET_").lower().replace("pacs_", "pacs.")):
         Settings()
 
 
@@ -161,3 +165,35 @@ def test_variables_of_compose_are_no_settings(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, "/data")
 
     assert 8000 == read_settings().port
+
+
+def test_the_settings_of_the_pacs_are_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a variable EFSNET_PACS_…; secrets are not shown."""
+    monkeypatch.setenv("EFSNET_PACS_URL", "http://orthanc:8042/dicom-web/")
+    monkeypatch.setenv("EFSNET_PACS_OUTPUTS", "SEG, sr")
+    monkeypatch.setenv("EFSNET_PACS_PASSWORD", "hunter2")
+    pacs = read_settings().pacs
+
+    assert (pacs.url, pacs.roles) == ("http://orthanc:8042/dicom-web", {"SEG", "SR"})
+    assert "hunter2" not in repr(pacs)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PACS_ORTHANC_URL": "http://orthanc:8042"}, "EFSNET_PACS_ORTHANC_URL needs EFSNET_PACS_URL"),
+        ({"PACS_TOKEN": "t", "PACS_USER": "u"}, "not both"),
+        ({"PACS_OUTPUTS": "seg"}, "EFSNET_PACS_OUTPUTS: sr is needed"),
+        ({"PACS_NONSENSE": "1"}, "EFSNET_PACS_NONSENSE: there is no such setting"),
+    ],
+)
+def test_settings_of_the_pacs_that_cannot_be_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    """One line says which, once."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"EFSNET_{name}", value)
+
+    with pytest.raises(SettingsInvalid, match=message) as refused:
+        read_settings()
+    assert "\n" not in str(refused.value)
