@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from model_store.digest import Digest
-from model_store.errors import ChainBroken, IntegrityError, VersionUnknown
+from model_store.errors import ChainBroken, IntegrityError, SignatureInvalid, SignatureUntrusted, VersionUnknown
+from model_store.loading import UNASKED
 from model_store.promotions import Promotion
+from model_store.signatures import Trust, verify
 from model_store.store import ModelStore
 from model_store.version import Version
 
@@ -21,36 +23,45 @@ class Examination:
     damage: tuple[IntegrityError, ...]
     """Versions that were promoted and are not what they were."""
     remarks: tuple[str, ...]
-    """What is odd, and no damage: versions that were removed, clocks that were wrong."""
+    """What is odd, and no damage: versions that were removed or that nobody vouches for, clocks that were wrong."""
 
 
-def examine(store: ModelStore, name: str, *, noted: Digest | None = None) -> Examination:
-    """Reads all records of a model, and every file of every version that they name.
+def examine(store: ModelStore, name: str, *, noted: Digest | None = None, trust: Trust = UNASKED) -> Examination:
+    """Reads all records of a model, every file of every version that they name, and its signature.
 
     Args:
         store: Of the model.
         name: Of the model.
         noted: Digest of a record, as an earlier examination gave it.
+        trust: Whose signatures are believed. A version without one is damage under the policy `require`, and remarked
+            under `warn`; a signature that is worthless, whoever is trusted, is damage under both.
 
     Raises:
         ModelUnknown: There is no such model.
         ChainBroken: A record is missing or was changed; or none is the one that was noted.
     """
     records = store.promotions(name)
-    digests = [Digest.of(content) for content in store.log(name).contents().values()]
+    digests = [record.digest for record in store.log(name).records()]
     if noted is not None and noted not in digests:
         raise ChainBroken(f"No record of {name} has the digest {noted}: the store was set back, or written anew.")
-    damage, remarks = [], [*_clocks(records)]
+    damage: list[IntegrityError] = []
+    remarks = [*_clocks(records)]
     for number in sorted({record.version for record in records}):
         try:
             version = store.version(name, str(number))
             version.contents()
+            remarks += _early(records, version)
+            if trust.keys:
+                verify(version, trust.keys)
         except VersionUnknown:
             remarks.append(f"{name} {number} was promoted, and is no longer in the store.")
+        except SignatureUntrusted as error:
+            if trust.policy == "require" or isinstance(error, SignatureInvalid):
+                damage.append(error)
+            else:
+                remarks.append(str(error))
         except IntegrityError as error:
             damage.append(error)
-        else:
-            remarks += _early(records, version)
     return Examination(records, digests[-1] if digests else None, tuple(damage), tuple(remarks))
 
 

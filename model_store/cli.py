@@ -43,6 +43,10 @@ app = typer.Typer(
 Alias = Annotated[str, typer.Option(help="The name that is to mean another version.")]
 By = Annotated[str, typer.Option(envvar="USER", help="Who decided it; by default the user's name.")]
 Why = Annotated[str, typer.Option(help="The reason, kept on the record.")]
+Expect = Annotated[int | None, typer.Option(help="Refuse unless the alias names this version now.")]
+Keys = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Each must be signed by one of these public keys (*.pub).")
+]
 
 
 @app.command("list")
@@ -79,15 +83,13 @@ def verify(
     reference: Reference = "production",
     *,
     every: Annotated[bool, typer.Option("--all", help="Every version of the model.")] = False,
-    keys: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Each must be signed by one of these public keys (*.pub).")
-    ] = None,
+    keys: Keys = None,
     store: Store = DEFAULT_STORE,
     model: Model = "efsnet",
 ) -> None:
     """Check the promotion records, each file of a version, its signature, and its reference images on this machine."""
     models = ModelStore(store)
-    trust = Trust.read("warn", RELEASE_KEYS) if keys is None else Trust.read("require", keys)
+    trust = _trust(keys)
     count = len(models.promotions(model))
     typer.echo(f"{model}: promotion records intact: {count}")
     references = map(str, models.numbers(model)) if every else (reference,)
@@ -105,7 +107,7 @@ def promote(  # noqa: PLR0913 (a parameter is an option of the command)
     why: Why,
     by: By,
     alias: Alias = "production",
-    expect: Annotated[int | None, typer.Option(help="Refuse unless the alias names this version now.")] = None,
+    expect: Expect = None,
     force_because: Annotated[
         str | None, typer.Option(help="Promote what the gate refuses, for this reason, kept on the record.")
     ] = None,
@@ -124,21 +126,48 @@ def promote(  # noqa: PLR0913 (a parameter is an option of the command)
     )
     if promotion.forced:
         typer.echo(f"The gate was overruled: {promotion.forced.against}")
+    elif force_because is not None:
+        typer.echo("Nothing was forced: the gate lets this version pass, and the reason to overrule it is not kept.")
+    if promotion.not_compared:
+        typer.echo(f"The gate could not compare all: {promotion.not_compared}")
     _report(promotion)
 
 
 @app.command()
-def rollback(
-    *, why: Why, by: By, alias: Alias = "production", store: Store = DEFAULT_STORE, model: Model = "efsnet"
+def rollback(  # noqa: PLR0913 (a parameter is an option of the command)
+    *,
+    why: Why,
+    by: By,
+    alias: Alias = "production",
+    expect: Expect = None,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
 ) -> None:
     """Undo the last promotion of an alias; once more, the one before it."""
-    _report(ModelStore(store).rollback(model, alias, by=by, why=why))
+    expected = ... if expect is None else expect
+    _report(ModelStore(store).rollback(model, alias, by=by, why=why, expected_current=expected))
+
+
+@app.command()
+def withdraw(  # noqa: PLR0913 (a parameter is an option of the command)
+    *,
+    why: Why,
+    by: By,
+    alias: Alias = "candidate",
+    expect: Expect = None,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+) -> None:
+    """End an alias, such as that of a candidate. The version stays published, and production cannot be ended."""
+    expected = ... if expect is None else expect
+    _report(ModelStore(store).withdraw(model, alias, by=by, why=why, expected_current=expected))
 
 
 @app.command("log")
 def show_log(
     *,
     check: Annotated[bool, typer.Option("--verify", help="Check the chain, and all that it names.")] = False,
+    keys: Keys = None,
     noted: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Check, and that a record has this digest, noted earlier.")
     ] = None,
@@ -148,9 +177,9 @@ def show_log(
     """Show who made which alias name which version, when and why, oldest first."""
     models = ModelStore(store)
     Console().print(_history(models.promotions(model)))
-    if not check and noted is None:
+    if not check and noted is None and keys is None:
         return
-    found = examine(models, model, noted=None if noted is None else Digest.parse(noted))
+    found = examine(models, model, noted=None if noted is None else Digest.parse(noted), trust=_trust(keys))
     typer.echo(f"{model}: promotion records intact: {len(found.records)}; the newest is {found.newest}")
     for remark in found.remarks:
         typer.echo(f"Remark: {remark}")
@@ -213,21 +242,27 @@ def _metrics(metrics: Mapping[str, Metric]) -> Table:
 
 
 def _history(promotions: Sequence[Promotion]) -> Table:
-    folded = (Column(name, overflow="fold") for name in ("Alias", "How", "Version", "Who", "Why"))
-    table = Table("Record", Column("When", no_wrap=True), *folded)
+    """To be read in 80 columns: what belongs together stands in lines below each other."""
+    what, why = Column("What", overflow="fold", min_width=20), Column("Who and why", overflow="fold")
+    table = Table("Record", Column("When", no_wrap=True), what, why, show_lines=True)
     for promotion in promotions:
-        forced = promotion.forced
-        why = f"{promotion.why} [Forced: {forced.because}. {forced.against}]" if forced else promotion.why
+        reasons = [promotion.by, promotion.why]
+        if promotion.forced:
+            reasons.append(f"Forced: {promotion.forced.because}. {promotion.forced.against}")
+        if promotion.not_compared:
+            reasons.append(f"Not compared: {promotion.not_compared}")
         table.add_row(
             str(promotion.number),
-            f"{promotion.at:%Y-%m-%d %H:%M}Z",
-            promotion.alias,
-            promotion.action,
-            str(promotion.version),
-            escape(promotion.by),
-            escape(why),
+            f"{promotion.at:%Y-%m-%d\n%H:%M}Z",
+            f"{promotion.alias}\n{promotion.action} {promotion.version}\n{promotion.digest.short}",
+            escape("\n".join(reasons)),
         )
     return table
+
+
+def _trust(keys: Path | None) -> Trust:
+    """Without keys those of the shipped versions are trusted, and versions that others signed are told of."""
+    return Trust.read("warn", RELEASE_KEYS) if keys is None else Trust.read("require", keys)
 
 
 def _damage(models: ModelStore, name: str, reference: str, trust: Trust) -> tuple[ModelStoreError, ...]:
@@ -249,7 +284,8 @@ def _damage(models: ModelStore, name: str, reference: str, trust: Trust) -> tupl
 
 
 def _report(promotion: Promotion) -> None:
-    typer.echo(f"{promotion.alias} names version {promotion.version} now (promotion record {promotion.number}).")
+    names = "nothing" if promotion.action == "withdraw" else f"version {promotion.version}"
+    typer.echo(f"{promotion.alias} names {names} now (promotion record {promotion.number}).")
     typer.echo(
         "A service that runs notices it, checks the version and changes over; its /readyz tells which one answers."
     )

@@ -65,6 +65,18 @@ def read(path: Path, at_most: int, *, follow: bool = False) -> bytes | None:
     raise FileUnexpected(f"{path} is not a regular file.")
 
 
+def status(path: Path) -> tuple[int, ...] | None:
+    """What differs once a file is another or was changed, or None where there is nothing that can be looked at.
+
+    The last two numbers are the times of its last changes in nanoseconds, by the clock of its file system.
+    """
+    try:
+        found = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _unblocked(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 

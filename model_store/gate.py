@@ -20,12 +20,15 @@ within.
 """
 
 
-def check(candidate: Version, production: Version | None) -> None:
-    """Lets a version pass, or says why not.
+def check(candidate: Version, production: Version | None) -> str | None:
+    """Lets a version pass, or says why not; what it could not compare, it tells.
 
     Args:
         candidate: That is to be promoted.
         production: What serves now, if anything does.
+
+    Returns:
+        Why the two were not compared, or not by each figure; None if they were, or if there is nothing to compare.
 
     Raises:
         MetricsMissing: Nobody has measured it, or not by a figure that production has of the same images.
@@ -37,7 +40,7 @@ def check(candidate: Version, production: Version | None) -> None:
             "promote it all the same."
         )
     if production is None or candidate.digest == production.digest:
-        return
+        return None
     served = {each.digest: each.metrics for each in production.manifest.evaluated}
     both = [(each, served[each.digest]) for each in candidate.manifest.evaluated if each.digest in served]
     for measured, metrics in both:
@@ -53,6 +56,15 @@ def check(candidate: Version, production: Version | None) -> None:
             f"{candidate} is worse than {production}, which is in production, on the same images: "
             f"{', '.join(worse)}. Give a reason to promote it all the same."
         )
+    if not both:
+        return f"{candidate} and {production}, in production, were measured on no same images."
+    lacking = [
+        f"{name} on {measured.name}"
+        for measured, metrics in both
+        for name in MARGINS
+        if name in measured.metrics and name not in metrics
+    ]
+    return f"{production}, in production, has no {', '.join(lacking)}." if lacking else None
 
 
 def _worse(candidate: Evaluated, production: Mapping[str, Metric]) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
-from typing import Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,14 +17,13 @@ from model_store.errors import (
     IntegrityError,
     ModelUnknown,
     NothingToRollBack,
-    PromotionConflict,
     PromotionInvalid,
     PromotionRefused,
     VersionUnknown,
 )
 from model_store.gate import check
 from model_store.manifest import MANIFEST, NAME_PATTERN, Draft, Manifest, explained
-from model_store.promotions import REMARK_MAX_LENGTH, Decision, Promotion, PromotionLog, standing
+from model_store.promotions import REMARK_MAX_LENGTH, Decision, Promotion, PromotionLog, check_current, standing
 from model_store.version import Version
 
 PRODUCTION = "production"
@@ -38,6 +37,7 @@ class ModelStore:
     """All that is published under a root, which need not exist before the first version is published."""
 
     root: Path
+    _logs: dict[str, PromotionLog] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def names(self) -> tuple[str, ...]:
         """Models that have a version."""
@@ -125,7 +125,7 @@ class ModelStore:
 
     def log(self, name: str) -> PromotionLog:
         """The promotion records of a model, which may have none yet."""
-        return PromotionLog(self._model(name) / "promotions")
+        return self._logs.setdefault(name, PromotionLog(self._model(name) / "promotions"))
 
     def aliases(self, name: str) -> Mapping[str, int]:
         """The number of the version that each alias names.
@@ -134,7 +134,9 @@ class ModelStore:
             ModelUnknown: There is no such model.
             ChainBroken: A record is missing or was changed.
         """
-        return {promotion.alias: promotion.version for promotion in self.promotions(name)}
+        promotions = self.promotions(name)
+        aliases = dict.fromkeys(promotion.alias for promotion in promotions)
+        return {alias: left[-1].version for alias in aliases if (left := standing(promotions, alias))}
 
     def promote(  # noqa: PLR0913 (who, when and why: a promotion has so many facts)
         self,
@@ -169,19 +171,20 @@ class ModelStore:
             IntegrityError: The version or a promotion record is damaged.
         """
 
-        def chosen(promotions: Sequence[Promotion]) -> tuple[Version, str | None]:
-            _expect(alias, standing(promotions, alias), expected_current)
+        def chosen(promotions: Sequence[Promotion]) -> dict[str, Any]:
+            check_current(alias, standing(promotions, alias), expected_current)
             candidate = self._version(name, version, promotions)
+            gated: dict[str, Any] = {}
             try:
-                check(candidate, self._production(name, promotions))
+                production, unreadable = self._production(name, promotions)
+                gated["not_compared"] = check(candidate, production) or unreadable
             except PromotionRefused as refusal:
                 if force_because is None:
                     raise
-                return candidate, str(refusal)
-            return candidate, None
+                gated["forced"] = {"because": force_because, "against": str(refusal)[:REMARK_MAX_LENGTH]}
+            return {"action": "promote", **_intact(candidate), **gated}
 
-        remarks = {"alias": alias, "by": by, "why": why}
-        return self._decide(name, chosen, "promote", remarks, force_because)
+        return self._decide(name, chosen, {"alias": alias, "by": by, "why": why})
 
     def rollback(
         self, name: str, alias: str, *, by: str, why: str, expected_current: int | EllipsisType = ...
@@ -199,31 +202,45 @@ class ModelStore:
             IntegrityError: The version to go back to, or a promotion record, is damaged.
         """
 
-        def chosen(promotions: Sequence[Promotion]) -> tuple[Version, None]:
+        def chosen(promotions: Sequence[Promotion]) -> dict[str, Any]:
             left = standing(promotions, alias)
-            _expect(alias, left, expected_current)
+            check_current(alias, left, expected_current)
             if len(left) < 2:
                 raise NothingToRollBack(f"{alias} of {name} has named no version before this one.")
-            return self._version(name, left[-2].version, promotions), None
+            return {"action": "rollback", **_intact(self._version(name, left[-2].version, promotions))}
 
-        return self._decide(name, chosen, "rollback", {"alias": alias, "by": by, "why": why})
+        return self._decide(name, chosen, {"alias": alias, "by": by, "why": why})
+
+    def withdraw(
+        self, name: str, alias: str, *, by: str, why: str, expected_current: int | EllipsisType = ...
+    ) -> Promotion:
+        """Ends an alias, on the record: it names nothing until it is promoted anew. The version stays published.
+
+        Raises:
+            AliasUnknown: It names nothing now.
+            PromotionConflict: It names something else than expected.
+            PromotionInvalid: It is `production`, which only another version can replace; or `by` or `why` is empty.
+            ChainBroken: A promotion record is damaged.
+        """
+        if alias == PRODUCTION:
+            raise PromotionInvalid(f"{PRODUCTION} is not withdrawn: promote another version, or roll back.")
+
+        def chosen(promotions: Sequence[Promotion]) -> dict[str, Any]:
+            if not (left := standing(promotions, alias)):
+                raise AliasUnknown(f"{name} has no alias {alias!r}.")
+            check_current(alias, left, expected_current)
+            return {"action": "withdraw", "version": left[-1].version, "digest": left[-1].digest}
+
+        return self._decide(name, chosen, {"alias": alias, "by": by, "why": why})
 
     def _decide(
-        self,
-        name: str,
-        choose: Callable[[Sequence[Promotion]], tuple[Version, str | None]],
-        action: Literal["promote", "rollback"],
-        remarks: Mapping[str, str],
-        force_because: str | None = None,
+        self, name: str, choose: Callable[[Sequence[Promotion]], dict[str, Any]], remarks: Mapping[str, str]
     ) -> Promotion:
         while True:
             seen = self.promotions(name)
-            version, refusal = choose(seen)
-            version.contents()
-            forced = {"because": force_because, "against": refusal[:REMARK_MAX_LENGTH]} if refusal else None
-            facts = {"action": action, "version": version.number, "digest": version.digest, "forced": forced}
+            chosen = choose(seen)
             try:
-                decision = Decision.model_validate({**facts, **remarks})
+                decision = Decision.model_validate({**chosen, **remarks})
             except ValidationError as error:
                 raise PromotionInvalid(f"This is no promotion: {explained(error)}.") from error
             if promotion := self.log(name).append(seen, decision):
@@ -237,13 +254,13 @@ class ModelStore:
             raise DigestMismatch(f"{version}: {MANIFEST} is not what was promoted.")
         return version
 
-    def _production(self, name: str, promotions: Sequence[Promotion]) -> Version | None:
-        """What serves now, to be compared with; nothing if it is gone or damaged, since then it must be replaced."""
+    def _production(self, name: str, promotions: Sequence[Promotion]) -> tuple[Version | None, str | None]:
+        """What serves now, to be compared with; if it is gone or damaged, that: then it must be replaced."""
         left = standing(promotions, PRODUCTION)
         try:
-            return self._version(name, left[-1].version, promotions) if left else None
+            return (self._version(name, left[-1].version, promotions), None) if left else (None, None)
         except (VersionUnknown, IntegrityError):
-            return None
+            return None, f"{name} {left[-1].version}, in production, is gone or damaged."
 
     def _undamaged(self, name: str, promotions: Sequence[Promotion]) -> Iterator[Version]:
         for number in self.numbers(name):
@@ -266,8 +283,7 @@ class ModelStore:
         return self.root / name
 
 
-def _expect(alias: str, left: Sequence[Promotion], expected: int | EllipsisType | None) -> None:
-    """Compare-and-set: what the alias names is what the caller took it to name, if that matters to him."""
-    current = left[-1].version if left else None
-    if expected is not ... and expected != current:
-        raise PromotionConflict(f"{alias} names {current or 'nothing'}, not {expected or 'nothing'}.")
+def _intact(version: Version) -> dict[str, Any]:
+    """What a record says of a version, once every file of it was checked."""
+    version.contents()
+    return {"version": version.number, "digest": version.digest}

@@ -10,9 +10,11 @@ from model_store.copies import archive
 from model_store.copies.arrival import Order, arrive
 from model_store.copies.repository import Access, Repository
 from model_store.digest import Digest
+from model_store.errors import SignatureInvalid, SignatureUntrusted
 from model_store.options import DEFAULT_STORE, Model, Reference, Store
-from model_store.signatures import TrustedKeys
+from model_store.signatures import RELEASE_KEYS, TrustedKeys, verify
 from model_store.store import ModelStore
+from model_store.version import Version
 
 RepositoryName = Annotated[str, typer.Argument(metavar="REPOSITORY", help="HOST[:PORT]/PATH of an OCI registry.")]
 Number = Annotated[int, typer.Argument(min=1, max=999_999_999, help="Number of the version.")]
@@ -108,5 +110,17 @@ def _take(store: Path, contents: Mapping[str, bytes], order: Order) -> None:
     arrival = arrive(ModelStore(store), contents, order)
     done = "is in the store now" if arrival.new else "was in the store already"
     typer.echo(f"{arrival.version} {done}, intact, {arrival.version.digest}.")
+    if order.signers is None:
+        _tell_signature(arrival.version)
     if arrival.new:
         typer.echo(f"To serve it: python -m model_store promote {arrival.version.number} --why REASON")
+
+
+def _tell_signature(version: Version) -> None:
+    """Nobody's was asked for: what it is worth is told all the same."""
+    try:
+        typer.echo(f"{version} is signed by {verify(version, TrustedKeys.read(RELEASE_KEYS))}.")
+    except SignatureInvalid as error:
+        typer.secho(f"Warning: {error} Do not promote it.", fg=typer.colors.RED, err=True)
+    except SignatureUntrusted as error:
+        typer.echo(str(error))

@@ -10,10 +10,12 @@ import pytest
 
 from model_store.audit import examine
 from model_store.digest import Digest
-from model_store.errors import ChainBroken, DigestMismatch, ModelUnknown
+from model_store.errors import ChainBroken, DigestMismatch, IntegrityError, ModelUnknown, SignatureInvalid
 from model_store.promotions import Promotion
+from model_store.signatures import SignaturePolicy, Trust
 from model_store.store import ModelStore
 from model_store.version import Version
+from tests.model_store.conftest import Signed
 
 Publish = Callable[[], Version]
 
@@ -142,3 +144,31 @@ def test_a_broken_chain_is_an_error(published_store: ModelStore) -> None:
 
     with pytest.raises(ChainBroken, match=r"000001\.json"):
         examine(published_store, "efsnet")
+
+
+def test_a_signature_that_is_worthless_is_damage(signed: Signed) -> None:
+    """Of whichever version was ever promoted, and whoever is trusted; who trusts nobody does not look."""
+    trust = Trust("warn", signed.trusted)
+    assert ((), ()) == _found(signed, trust)
+    signed.file.unlink()
+    signed.file.write_bytes(b"garbage")
+
+    (damage,), _ = _found(signed, trust)
+    assert isinstance(damage, SignatureInvalid)
+    assert ((), ()) == _found(signed, Trust())
+
+
+@pytest.mark.parametrize(("policy", "damaged"), [("warn", 0), ("require", 1)])
+def test_a_version_that_nobody_vouches_for_is_told(signed: Signed, policy: SignaturePolicy, damaged: int) -> None:
+    """As damage, where a signature is asked for."""
+    signed.file.unlink()
+
+    damage, remarks = _found(signed, Trust(policy, signed.trusted))
+
+    assert (damaged, 1 - damaged) == (len(damage), len(remarks))
+    assert "efsnet 1 is not signed" in str((*damage, *remarks)[0])
+
+
+def _found(signed: Signed, trust: Trust) -> tuple[tuple[IntegrityError, ...], tuple[str, ...]]:
+    found = examine(signed.store, "efsnet", trust=trust)
+    return found.damage, found.remarks

@@ -146,16 +146,33 @@ def test_a_key_is_made_and_a_version_signed_with_it(run: Run, published_store: M
 
 
 def test_the_log_tells_who_decided_what_and_why(run: Run, publish: Publish) -> None:
-    """Oldest first, each with its version."""
-    publish()
+    """Oldest first, each with its version and its digest."""
+    second = publish()
     run("promote", "2", "--why", "better")
 
     lines = run("log").stdout.splitlines()
 
-    (record,) = [line for line in lines if "better" in line]
-    assert ["2", "production", "promote", "2", "dr.who", "better"] == [
-        cell.strip() for place, cell in enumerate(record.strip("│").split("│")) if place != 1
-    ]
+    (start,) = [place for place, line in enumerate(lines) if "dr.who" in line]
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines[start : start + 3]]
+    number, _, what, why = zip(*rows, strict=True)
+    assert ("2", "", "") == number
+    assert ("production", "promote 2", second.digest.short) == what
+    assert ("dr.who", "better") == why[:2]
+
+
+def test_the_log_is_read_in_a_narrow_window(published_store: ModelStore, publish: Publish) -> None:
+    """In 80 columns names break into lines; no digest does, and nothing is cut."""
+    digest = publish().digest.short
+    alias, why = "an-alias-" + 40 * "x", "reason " * 30
+    published_store.promote("efsnet", alias, 2, by="somebody-of-a-long-name@hospital.example", why=why)
+
+    environment = {"EFSNET_STORE": str(published_store.root), "COLUMNS": "80"}
+    log = CliRunner().invoke(app, ["log"], env=environment).stdout
+
+    assert digest in log
+    assert "…" not in log
+    assert 30 == log.count("reason")
+    assert 80 >= max(map(len, log.splitlines()))
 
 
 def test_the_log_is_checked_and_its_newest_digest_told(run: Run, publish: Publish, published_store: ModelStore) -> None:
@@ -196,7 +213,49 @@ def test_the_gate_is_overruled_aloud(
     forced = run("promote", "2", "--why", "x", "--force-because", "a [test]")
 
     assert forced.stdout.startswith("The gate was overruled: efsnet 2 says nothing of its lesion_dice")
-    assert "[Forced: a [test]." in run("log").stdout
+    assert "Forced: a [test]." in run("log").stdout
+
+
+def test_a_reason_that_the_gate_did_not_need_is_told(run: Run, publish: Publish) -> None:
+    """Lest somebody believe that it stands on the record; what could not be compared is told too."""
+    publish()
+
+    promoted = run("promote", "2", "--why", "x", "--force-because", "habit")
+
+    assert promoted.stdout.startswith("Nothing was forced: the gate lets this version pass")
+    said = "efsnet 2 and efsnet 1, in production, were measured on no same images."
+    assert f"The gate could not compare all: {said}\n" in promoted.stdout
+    assert f"Not compared: {said}" in run("log").stdout
+
+
+def test_a_candidate_is_withdrawn(run: Run, publish: Publish, published_store: ModelStore) -> None:
+    """On the record, with the reason; the version stays."""
+    publish()
+    run("promote", "2", "--alias", "candidate", "--why", "to be tried")
+
+    assert run("withdraw", "--why", "x", "--expect", "1").stderr == "Error: candidate names 2, not 1.\n"
+    withdrawn = run("withdraw", "--why", "tried enough", "--expect", "2")
+
+    assert withdrawn.stdout.startswith("candidate names nothing now (promotion record 3).\n")
+    assert ("withdraw", "tried enough") == (
+        published_store.promotions("efsnet")[-1].action,
+        published_store.promotions("efsnet")[-1].why,
+    )
+    assert 0 == run("show", "2").exit_code
+
+
+def test_the_log_asks_who_signed(run: Run, signed: Signed) -> None:
+    """A version on record whose signature is worthless is damage, and with keys an unsigned one too."""
+    store = ("--store", str(signed.store.root))
+    assert "Remark: efsnet 1 is signed by sha256:" in run("log", "--verify", *store).stdout
+    assert 0 == run("log", "--verify", "--keys", str(signed.keys), *store).exit_code
+
+    signed.file.unlink()
+    unsigned = run("log", "--keys", str(signed.keys), *store)
+    assert (1, True) == (unsigned.exit_code, unsigned.stderr.startswith("Damaged: efsnet 1 is not signed"))
+
+    signed.file.write_bytes(b"garbage")
+    assert 1 == run("log", "--verify", *store).exit_code
 
 
 def test_damage_is_named_with_exit_code_1(run: Run, publish: Publish, version: Version) -> None:
@@ -228,7 +287,7 @@ def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_stor
     publish()
 
     promoted = run("promote", "2", "--why", "better", "--expect", "1")
-    assert promoted.stdout.startswith("production names version 2 now (promotion record 2).\n")
+    assert "production names version 2 now (promotion record 2).\n" in promoted.stdout
     assert "changes over" in promoted.stdout
     rolled_back = run("rollback", "--why", "worse", "--by", "somebody")
     assert rolled_back.stdout.startswith("production names version 1 now (promotion record 3).\n")
@@ -255,6 +314,9 @@ def test_a_promotion_and_its_rollback(run: Run, publish: Publish, published_stor
         (("log", "--verify", "--noted", "sha256:x"), "Error: A digest is sha256: and 64"),
         (("sign", "1", "--key", "/nowhere.pem"), "Error: /nowhere.pem: there is no such key."),
         (("verify", "--keys", "/nowhere"), "Error: /nowhere holds no trusted key: put the signers'"),
+        (("rollback", "--why", "x", "--expect", "7"), "Error: production names 1, not 7."),
+        (("withdraw", "--why", "x"), "Error: efsnet has no alias 'candidate'."),
+        (("withdraw", "--why", "x", "--alias", "production"), "Error: production is not withdrawn: promote another"),
         (("rollback", "--why", "x"), "Error: production of efsnet has named no version before this one."),
         (("rollback", "--why", "x", "--alias", "[red]"), "Error: [red] of efsnet has named no version"),
     ],

@@ -37,7 +37,8 @@ def unsealed(path: Path) -> dict[str, Any]:
 
 def aliases(model: Path) -> dict[str, str]:
     """Section 6: the digest of the version that each alias names."""
-    named, previous = {}, None
+    named: dict[str, str] = {}
+    previous = None
     for number in range(1, 1_000_000):
         path = model / "promotions" / f"{number:06d}.json"
         if not path.exists():
@@ -45,7 +46,11 @@ def aliases(model: Path) -> dict[str, str]:
         record = unsealed(path)
         assert (record["number"], record["previous"]) == (number, previous)
         assert digest((model / "versions" / str(record["version"]) / "manifest.json").read_bytes()) == record["digest"]
-        named[record["alias"]], previous = record["digest"], digest(path.read_bytes())
+        previous = digest(path.read_bytes())
+        if record["action"] == "withdraw":
+            del named[record["alias"]]
+        else:
+            named[record["alias"]] = record["digest"]
     return named
 
 
@@ -86,8 +91,10 @@ def test_what_ships_is_as_specified() -> None:
 
 
 def test_what_is_published_promoted_and_signed_now_is_as_specified(signed: Signed) -> None:
-    """In the newest schema, with another key, and a reason that overruled the gate."""
+    """In the newest schema, with another key, an alias that was ended, and a reason that overruled the gate."""
     check_signature(signed.version.path, signed.keys / "hospital.pub")
+    signed.store.promote("efsnet", "night", 1, by="x", why="y")
+    signed.store.withdraw("efsnet", "night", by="x", why="y")
     signed.store.promote("efsnet", "candidate", 1, by="x", why="y", force_because="z")
 
     names = aliases(signed.store.root / "efsnet")

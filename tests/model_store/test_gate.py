@@ -54,7 +54,7 @@ def test_a_figure_that_production_has_is_not_left_out(measured: Measured, figure
 
     with pytest.raises(MetricsMissing, match=f"says nothing of {figure} on BUSI"):
         check(partial, whole)
-    check(whole, partial)
+    assert f"{partial}, in production, has no {figure} on BUSI." == check(whole, partial)
 
 
 @pytest.mark.parametrize("figure", MARGINS)
@@ -79,16 +79,17 @@ def test_all_that_is_worse_is_told_at_once(measured: Measured) -> None:
 def test_figures_of_other_images_are_not_compared(
     measured: Measured, candidate: Digest | None, production: Digest | None
 ) -> None:
-    """A smaller figure on harder images says nothing."""
-    check(measured(candidate, lesion_dice=0.1), measured(production))
+    """A smaller figure on harder images says nothing; that nothing was compared, is said."""
+    said = check(measured(candidate, lesion_dice=0.1), measured(production))
+
+    assert "efsnet 2 and efsnet 3, in production, were measured on no same images." == said
 
 
 def test_a_version_passes_beside_itself_and_where_nothing_serves(measured: Measured) -> None:
     """There is nothing that it could be worse than."""
     version = measured()
 
-    check(version, version)
-    check(version, None)
+    assert (None, None) == (check(version, version), check(version, None))
 
 
 def test_what_was_not_measured_is_refused(
@@ -170,6 +171,19 @@ def test_a_damaged_production_can_be_replaced(
     promote(published_store, 3)
 
     assert {"production": 3} == published_store.aliases("efsnet")
+    assert "efsnet 2, in production, is gone or damaged." == published_store.promotions("efsnet")[-1].not_compared
+
+
+def test_that_nothing_was_compared_is_on_the_record(published_store: ModelStore, measured: Measured) -> None:
+    """Years later a reader knows what the gate said; where it compared, the record has no such line."""
+    promote(published_store, measured().number)
+    promote(published_store, measured().number)
+
+    folder = published_store.root / "efsnet" / "promotions"
+    assert "efsnet 2 and efsnet 1, in production, were measured on no same images." == (
+        published_store.promotions("efsnet")[1].not_compared
+    )
+    assert [False, True, False] == ["not_compared" in path.read_text() for path in sorted(folder.iterdir())]
 
 
 def test_the_two_refusals_are_one_kind() -> None:

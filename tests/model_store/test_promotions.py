@@ -1,7 +1,9 @@
 """Promotion records: a chain in which nothing can be changed, left out or put in."""
 
 import json
+import os
 import shutil
+import time
 from datetime import UTC
 from pathlib import Path
 
@@ -21,7 +23,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, 
 digests = st.binary(max_size=8).map(Digest.of)
 promotions = st.builds(
     Promotion,
-    action=st.sampled_from(["promote", "rollback"]),
+    action=st.sampled_from(["promote", "rollback", "withdraw"]),
     alias=st.sampled_from(["production", "candidate", "a-b_9"]),
     version=st.integers(1, 999_999_999),
     digest=digests,
@@ -42,10 +44,11 @@ def test_a_promotion_is_read_as_it_is_written(promotion: Promotion) -> None:
 @given(st.lists(promotions, max_size=8))
 def test_an_alias_names_what_its_newest_record_says_whatever_the_history(history: list[Promotion]) -> None:
     """Also if the records are not such as this release writes."""
-    newest = {promotion.alias: promotion.version for promotion in history}
+    newest = {promotion.alias: promotion for promotion in history}
 
-    for alias, version in newest.items():
-        assert version == standing(history, alias)[-1].version
+    for alias, promotion in newest.items():
+        names = [] if promotion.action == "withdraw" else [promotion.version]
+        assert names == [left.version for left in standing(history, alias)[-1:]]
 
 
 def decision(version: int = 1) -> Decision:
@@ -175,3 +178,57 @@ def test_what_is_no_record_breaks_the_chain(log: PromotionLog, content: bytes) -
 
     with pytest.raises(ChainBroken, match=r"000004\.json"):
         log.read()
+
+
+@pytest.fixture
+def remembering(log: PromotionLog) -> PromotionLog:
+    """The same records, which have been read, by who takes any for settled."""
+    remembering = PromotionLog(log.folder, settled_s=0)
+    remembering.read()
+    time.sleep(0.02)  # more than the grain of a file system's clock
+    return remembering
+
+
+def test_a_record_is_read_once(remembering: PromotionLog) -> None:
+    """However often all are asked for, and though others were added."""
+    before = remembering.read()
+    remembering.append(before, decision())
+
+    after = remembering.read()
+    assert [True] * 3 == [one is other for one, other in zip(before, after[:3], strict=True)]
+    assert 4 == len(after)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_record_that_was_read_is_still_watched(remembering: PromotionLog, number: int) -> None:
+    """A byte that is changed later is found, whatever the file's time is set to, and so is a record that goes."""
+    path = remembering.folder / f"00000{number}.json"
+    content, status = path.read_bytes(), path.stat()
+    path.chmod(0o644)
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ChainBroken, match=rf"00000{number}\.json"):
+        remembering.read()
+
+    path.write_bytes(content)
+    assert 3 == len(remembering.read())
+
+
+def test_another_chain_in_its_place_is_found(remembering: PromotionLog, tmp_path: Path) -> None:
+    """Whole in itself or not: what is known of a record is of that very file."""
+    other = PromotionLog(tmp_path / "other")
+    for version in (7, 8, 9):
+        other.append(other.read(), decision(version))
+    shutil.copy(other.folder / "000002.json", remembering.folder / "new")
+    (remembering.folder / "new").rename(remembering.folder / "000002.json")
+    with pytest.raises(ChainBroken, match=r"000002\.json does not follow"):
+        remembering.read()
+
+    shutil.rmtree(remembering.folder)
+    other.folder.rename(remembering.folder)
+    assert [7, 8, 9] == [promotion.version for promotion in remembering.read()]
+
+
+def test_a_young_record_is_read_again(log: PromotionLog) -> None:
+    """Two changes within a tick of the file system's clock look like one."""
+    assert log.read()[0] is not log.read()[0]

@@ -493,3 +493,40 @@ def test_a_version_is_a_value(version: Version) -> None:
     """Two readings of one version are equal."""
     assert version == replace(version)
     assert "efsnet 1" == str(version)
+
+
+def test_a_withdrawn_alias_names_nothing(published_store: ModelStore, publish: Publish) -> None:
+    """Until it is promoted anew, and nothing before comes back; other aliases stay."""
+    for number in (publish().number, 1):
+        published_store.promote("efsnet", "candidate", number, by="x", why="y")
+
+    record = published_store.withdraw("efsnet", "candidate", by="x", why="tried enough", expected_current=1)
+
+    assert ("withdraw", 1, 4) == (record.action, record.version, record.number)
+    assert {"production": 1} == published_store.aliases("efsnet")
+    with pytest.raises(AliasUnknown):
+        published_store.version("efsnet", "candidate")
+    with pytest.raises(NothingToRollBack):
+        published_store.rollback("efsnet", "candidate", by="x", why="y")
+    with pytest.raises(AliasUnknown):
+        published_store.withdraw("efsnet", "candidate", by="x", why="y")
+    published_store.promote("efsnet", "candidate", 2, by="x", why="again", expected_current=None)
+    assert 2 == published_store.version("efsnet", "candidate").number
+
+
+def test_a_damaged_candidate_can_be_withdrawn(published_store: ModelStore, publish: Publish) -> None:
+    """That it is damaged may be the reason."""
+    candidate = publish()
+    published_store.promote("efsnet", "candidate", 2, by="x", why="y")
+    shutil.rmtree(candidate.path)
+
+    assert 2 == published_store.withdraw("efsnet", "candidate", by="x", why="it is gone").version
+
+
+def test_production_is_not_withdrawn(published_store: ModelStore) -> None:
+    """Something has to answer; another version can replace it."""
+    with pytest.raises(PromotionInvalid, match="promote another version, or roll back"):
+        published_store.withdraw("efsnet", "production", by="x", why="y")
+    published_store.promote("efsnet", "candidate", 1, by="x", why="y")
+    with pytest.raises(PromotionConflict, match="candidate names 1, not 2"):
+        published_store.withdraw("efsnet", "candidate", by="x", why="y", expected_current=2)

@@ -15,6 +15,7 @@ from model_store.digest import Digest
 from model_store.seeding import SHIPPED
 from model_store.store import ModelStore
 from model_store.version import Version
+from tests.model_store.conftest import Signed
 from tests.model_store.copies.registries import Contents, small_registry
 
 Run = Callable[..., Result]
@@ -42,7 +43,7 @@ def test_a_version_goes_round_by_a_tar(run: Run, elsewhere: ModelStore, second: 
 
     first, again = run("import", "efsnet-2.tar"), run("import", "efsnet-2.tar")
     assert f"efsnet 2 is in the store now, intact, {second.digest}." == first.stdout.splitlines()[0]
-    assert f"efsnet 2 was in the store already, intact, {second.digest}.\n" == again.stdout
+    assert f"efsnet 2 was in the store already, intact, {second.digest}." == again.stdout.splitlines()[0]
 
 
 def test_a_version_goes_round_by_a_registry(run: Run, elsewhere: ModelStore, second: Version, address: str) -> None:
@@ -102,3 +103,18 @@ def test_the_command_line_starts_without_oras(repository: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
 
     assert not {"oras", "requests", "jsonschema"} & set(done.stdout.split())
+
+
+def test_what_a_signature_is_worth_is_told_though_nobody_asked(run: Run, signed: Signed, tmp_path: Path) -> None:
+    """A worthless one is warned of; that its maker is not known here is told."""
+    archive, empty = str(tmp_path / "1.tar"), ("--store", str(tmp_path / "empty"))
+    run("export", "1", archive, "--store", str(signed.store.root))
+    assert "which is not among the trusted keys" in run("import", archive, *empty).stdout
+
+    signed.file.unlink()
+    signed.file.write_bytes(b"garbage")
+    other = str(tmp_path / "bad.tar")
+    run("export", "1", other, "--store", str(signed.store.root))
+    taken = run("import", other, "--store", str(tmp_path / "another"))
+
+    assert taken.stderr.startswith("Warning: efsnet 1: model.sig is no signature known here")
