@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import FastAPI
@@ -15,8 +16,10 @@ from model_store.version import Version
 from service.api import access, problems
 from service.api.aliases import alias_routes
 from service.api.health import health_routes, service_version
+from service.api.jobs import job_routes
 from service.api.models import model_routes
 from service.api.observer import Observer
+from service.api.pacs import pacs_routes
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
 from service.decisions import Decisions
@@ -29,6 +32,10 @@ from service.shadow import Shadow
 from service.versions import CANDIDATE, Followed, Load, Versions
 from service.workers import WorkerPool, available_cores
 
+if TYPE_CHECKING:
+    from service.pacs.answering import Analyse
+    from service.pacs.connection import Connection
+
 DESCRIPTION = """\
 Upload a breast ultrasound image, and the tumour mask comes back, with the area of each class:
 0 background, 1 benign, 2 malignant.
@@ -37,15 +44,18 @@ For research, beside an expert. Not a medical device.
 """
 
 
-def create_app(settings: Settings, *, load_version: Load | None = None) -> FastAPI:
+def create_app(settings: Settings, *, load_version: Load | None = None, analyse: "Analyse | None" = None) -> FastAPI:
     """The application. It loads the default version while it already answers: `/readyz` says when it is there.
 
     Args:
         settings: All that can be configured.
         load_version: Verifies a version and makes it ready for as many workers as there are; the store's own if none.
+        analyse: Answers the images of a PACS; with the versions of the store if none.
 
     Raises:
         KeyUnusable: The folder of trusted keys holds none, or something else.
+        SettingsInvalid: The certificates for the PACS cannot be used.
+        JobsUnusable: The database of the jobs cannot be opened.
     """
     workers = settings.workers or available_cores()
     metrics = Metrics(service_version())
@@ -60,6 +70,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     pool = WorkerPool("worker", workers=workers, capacity=settings.queue_capacity)
     metrics.watch(pool)
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
+    connection = _connection(settings, metrics)
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
     async def follow(app: FastAPI) -> None:
@@ -70,9 +81,13 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loading = asyncio.create_task(versions.start())
         watching = asyncio.create_task(follow(app))
+        if connection and analyse:
+            connection.start(analyse)
         yield
         app.state.stopping = True
         watching.cancel()
+        if connection:
+            await asyncio.to_thread(connection.stop)
         await app.state.loading
         pool.close()
         shadow.close()
@@ -94,6 +109,8 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
     app.include_router(model_routes(versions))
     app.include_router(alias_routes(Decisions(history, versions)))
     app.include_router(shadow_routes(shadow, versions))
+    app.include_router(job_routes(connection))
+    app.include_router(pacs_routes(connection))
     app.include_router(health_routes(segmenter, metrics))
     app.include_router(problems.problem_routes())
     problems.install(app)
@@ -104,6 +121,14 @@ def create_app(settings: Settings, *, load_version: Load | None = None) -> FastA
         return RedirectResponse(f"{settings.root_path}/docs")
 
     return app
+
+
+def _connection(settings: Settings, metrics: Metrics) -> "Connection | None":
+    if not settings.pacs.url:
+        return None
+    from service.pacs.connection import Connection  # noqa: PLC0415 (a service without a PACS never loads it)
+
+    return Connection(settings, metrics)
 
 
 def _loader(settings: Settings, workers: int) -> Load:

@@ -20,7 +20,9 @@ POLICY_VIOLATION = 1008
 """With which a WebSocket is closed (RFC 6455 section 7.4.1)."""
 
 MAX_DECISION_BYTES = 64_000
-"""Of the body of a request that decides something; images have a limit of their own."""
+"""Of the body of a request that decides or orders something; images have a limit of their own."""
+
+JOBS = "/v1/jobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ ROUTES = (
     Route("GET", "/v1/models/{name}/shadow", "read"),
     Route("PUT", "/v1/models/{name}/aliases/{alias}", "publish"),
     Route("POST", "/v1/models/{name}/aliases/{alias}/rollback", "publish"),
+    Route("POST", JOBS, "infer"),
+    Route("GET", JOBS, "read"),
+    Route("GET", "/v1/jobs/{job}", "read"),
+    Route("POST", "/v1/jobs/{job}/retry", "infer"),
+    Route("POST", "/v1/jobs/{job}/cancel", "infer"),
+    Route("POST", "/v1/pacs/test", "infer"),
+    Route("POST", "/dicom-web/studies", "infer"),
+    Route("POST", "/dicom-web/studies/{study}", "infer"),
     # Whoever checks on the service has no key: they tell versions and counts, nothing of a patient.
     Route("GET", "/livez", None),
     Route("GET", "/readyz", None),
@@ -105,7 +115,7 @@ class Guard:
         if route.scope is not None:
             headers = Headers(scope=scope)
             scope["state"]["key"] = self._keys.holder(headers.get("authorization"), route.scope)
-            if route.scope in ("publish", "admin"):
+            if route.scope in ("publish", "admin") or (route.path == JOBS and route.methods == "POST"):
                 _refuse_large(headers)
 
 

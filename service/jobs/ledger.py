@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Table, func, insert, select, update
+from sqlalchemy import Engine, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.jobs.database import changing, cursors, ledger
@@ -39,11 +39,11 @@ class Ledger:
             return None
         return Answered(row.version, tuple(Stored(*pair) for pair in json.loads(row.results)), row.deleted)
 
-    def known_in(self, study_instance_uid: str) -> int:
-        """How many instances of a study were answered."""
-        counted = select(func.count()).where(ledger.c.study == study_instance_uid)
+    def results_in(self, study_instance_uid: str) -> set[str]:
+        """SOP Instance UIDs of all results that are known of a study."""
+        found = select(ledger.c.results).where(ledger.c.study == study_instance_uid)
         with changing(self._engine) as connection:
-            return int(connection.execute(counted).scalar_one())
+            return {uid for results in connection.execute(found).scalars() for _, uid in json.loads(results)}
 
     def record(
         self, sop_instance_uid: str, study_instance_uid: str, *, version: str, results: Sequence[Stored]

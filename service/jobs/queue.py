@@ -95,7 +95,9 @@ class JobQueue:
             version = case((jobs.c.tries == 0, null()), else_=jobs.c.version)
             # Of several who try, the condition lets one through.
             taking = (
-                update(jobs).where(jobs.c.id == job_id, ready).values(**held, version=version, tries=jobs.c.tries + 1, changed_at=now)
+                update(jobs)
+                .where(jobs.c.id == job_id, ready)
+                .values(**held, version=version, tries=jobs.c.tries + 1, changed_at=now)
             )
             with changing(self._engine) as connection:
                 taken = connection.execute(taking).rowcount

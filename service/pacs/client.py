@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 
 from service.errors import (
+    BodyTooLarge,
     FormMalformed,
     InstanceGone,
     InstanceTooLarge,
@@ -36,7 +37,7 @@ STORED_AS_SENT = f'{RELATED}; type="{DICOM}"; transfer-syntax=*'
 """Without the last, Orthanc transcodes what is compressed."""
 
 STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
-MODALITY, SERIES_NUMBER, SERIES_INSTANCES = "00080060", "00200011", "00201209"
+MODALITY, SERIES_NUMBER = "00080060", "00200011"
 REFERENCED_INSTANCE = "00081155"
 FAILED_SEQUENCE, FAILURE_REASON = "00081198", "00081197"
 
@@ -140,13 +141,10 @@ class PacsClient:
         url = f"{self._url}/{path}/instances/{subject.sop_instance_uid}"
         found: list[bytes] = []
         with self._asking("retrieve", "GET", url, headers={"Accept": STORED_AS_SENT}) as response:
-            parts = Parts(response.headers.get("content-type", ""), keep_bytes=self._max_bytes)
-            received = 0
+            kind = response.headers.get("content-type", "")
+            parts = Parts(kind, keep_bytes=self._max_bytes, max_part_bytes=self._max_bytes)
             for chunk in response.iter_bytes():
-                received += len(chunk)
-                if received > self._max_bytes:
-                    raise InstanceTooLarge(f"It is over the limit of {self._max_bytes:,} bytes.")
-                found += [part for part, _ in parts.feed(chunk)]
+                found += parts.feed(chunk)
             parts.close()
         if len(found) != 1:
             raise PacsRefused(f"The PACS sent {len(found)} instances instead of one.")
@@ -193,6 +191,8 @@ class PacsClient:
             raise PacsUnavailable(
                 "The PACS answers in a form that is not DICOMweb's: check EFSNET_PACS_URL."
             ) from error
+        except BodyTooLarge as error:
+            raise InstanceTooLarge(str(error)) from error
         except PacsError as error:
             outcome = type(error).__name__
             raise

@@ -13,7 +13,7 @@ def test_what_was_answered_is_known(engine: Engine) -> None:
 
     assert ledger.find("1.2.3.4") == Answered("sha256:1", (Stored("SR", "2.25.1"),), deleted=False)
     assert ledger.find("1.2.3.5") is None
-    assert (ledger.known_in("1.2"), ledger.known_in("1.3")) == (1, 0)
+    assert (ledger.results_in("1.2"), ledger.results_in("1.3")) == ({"2.25.1"}, set())
 
 
 def test_an_answer_of_a_newer_version_takes_the_place(engine: Engine) -> None:

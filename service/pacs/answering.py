@@ -1,0 +1,175 @@
+"""The use case: an instance of the PACS is answered in its study, once, whatever is killed or delivered when."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.jobs.job import Job, Order, Stored
+from service.jobs.ledger import Ledger
+from service.jobs.queue import JobQueue
+from service.jobs.runner import Outcome
+from service.pacs.client import (
+    INSTANCE,
+    MODALITY,
+    REFERENCED_INSTANCE,
+    SERIES,
+    SERIES_NUMBER,
+    Match,
+    PacsClient,
+    value,
+)
+
+REPORT_SERIES_NUMBER = "9002"
+"""Of the structured reports that are ours."""
+
+OWN_UIDS = "2.25."
+"""How the UIDs of all that is ours begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An object that answers an instance."""
+
+    role: str
+    """SEG, SR, SC or PR."""
+    sop_instance_uid: str
+    content: bytes
+    """The DICOM file."""
+
+    @property
+    def stored(self) -> Stored:
+        """What is kept of it."""
+        return Stored(self.role, self.sop_instance_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that answers an instance."""
+
+    version: str
+    """Digest of the model version."""
+    results: tuple[Result, ...]
+    """One SR always; a SEG where something was found."""
+
+    def __post_init__(self) -> None:
+        if [result.role for result in self.results].count("SR") != 1:
+            raise ValueError("an answer has one SR, which marks its instance as answered")
+
+    @property
+    def in_order(self) -> list[Result]:
+        """As they are stored: the SR last, so that it is there only if all else is."""
+        return sorted(self.results, key=lambda result: result.role == "SR")
+
+
+class Analyse(Protocol):
+    """What makes an answer of the bytes of an instance."""
+
+    def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
+        """The answer of the version of this digest, or of the one that answers by default, whose digest is `pin`ned.
+
+        Raises:
+            NotAnalysable: It is no image that can be segmented.
+        """
+        ...
+
+
+class Answering:
+    """Does jobs: the work that a runner is given."""
+
+    def __init__(self, client: PacsClient, queue: JobQueue, ledger: Ledger, analyse: Analyse, *, write: bool) -> None:
+        self._client = client
+        self._queue = queue
+        self._ledger = ledger
+        self._analyse = analyse
+        self._write = write
+
+    def __call__(self, job: Job) -> Outcome:
+        """Answers the instance of a job; for a study or series, adds a job for each of its instances.
+
+        Raises:
+            PacsError: The PACS did not do its part.
+            NotAnalysable: It is no image that can be segmented.
+        """
+        subject = job.order.subject
+        if subject.sop_instance_uid is None:
+            return self._spread(job.order)
+        return self._known(job.order, subject.sop_instance_uid) or self._answered(job, subject.sop_instance_uid)
+
+    def _spread(self, order: Order) -> Outcome:
+        subject = order.subject
+        since = time.perf_counter()
+        found = self._client.instances(subject.study_instance_uid, subject.series_instance_uid)
+        searched_s = time.perf_counter() - since
+        for instance in found:
+            self._queue.add(Order(instance, order.priority, order.explicit, order.reanalyse))
+        return Outcome(note=f"{len(found)} ultrasound instances queued.", rest_s=searched_s)
+
+    def _known(self, order: Order, source: str) -> Outcome | None:
+        """What was answered before, by whatever version: it is not answered again, unless that is asked for."""
+        study = order.subject.study_instance_uid
+        answered = self._ledger.find(source)
+        if answered is None:
+            if order.reanalyse or not (found := self._found_in_pacs(study, source)):
+                return None
+            self._ledger.record(source, study, version="", results=found)
+            return Outcome(found, "Answered before, as its study shows.")
+        if not order.reanalyse:
+            return Outcome(answered.results, "Answered before.")
+        if not answered.deleted and not self._hold_any(study, answered.results):
+            self._ledger.bury(source)
+        elif not answered.deleted:
+            return None
+        return Outcome((), "Its results were deleted by a person, and are not made again.")
+
+    def _answered(self, job: Job, source: str) -> Outcome:
+        subject = job.order.subject
+        since = time.perf_counter()
+        data = self._client.retrieve(subject)
+        pacs_s = time.perf_counter() - since
+        answer = self._analyse(data, job.version, lambda version: self._queue.pin(job, version))
+        if not self._write:
+            return Outcome((), f"Dry run: {_roles(answer.in_order)} made, nothing stored.", rest_s=pacs_s)
+        since = time.perf_counter()
+        for result in answer.in_order:
+            self._client.store(subject.study_instance_uid, result.content)
+        stored = tuple(result.stored for result in answer.in_order)
+        self._ledger.record(source, subject.study_instance_uid, version=answer.version, results=stored)
+        return Outcome(stored, rest_s=pacs_s + time.perf_counter() - since)
+
+    def _found_in_pacs(self, study: str, source: str) -> tuple[Stored, ...]:
+        """The SR of ours about this instance that its study holds, for a ledger that was lost or is another one's."""
+        ours = [
+            value(match, SERIES)
+            for match in self._client.search(f"studies/{study}/series", Modality="SR")
+            if value(match, MODALITY) == "SR"
+            and value(match, SERIES_NUMBER) in (REPORT_SERIES_NUMBER, "")
+            and value(match, SERIES).startswith(OWN_UIDS)
+        ]
+        for series in ours:
+            reports = self._client.search(f"studies/{study}/series/{series}/instances")
+            if {value(report, INSTANCE) for report in reports} <= self._ledger.results_in(study):
+                continue  # each is about another instance
+            for report in self._client.metadata(study, series):
+                if source in _referenced(report):
+                    return (Stored("SR", value(report, INSTANCE)),)
+        return ()
+
+    def _hold_any(self, study: str, results: Sequence[Stored]) -> bool:
+        return any(self._client.holds(study, result.sop_instance_uid) for result in results)
+
+
+def _referenced(header: Match) -> set[str]:
+    """SOP Instance UIDs that a header refers to, at whatever depth."""
+    found = set()
+    for tag, attribute in header.items():
+        for item in attribute.get("Value") or ():
+            if tag == REFERENCED_INSTANCE:
+                found.add(str(item))
+            elif isinstance(item, dict) and "Alphabetic" not in item:
+                found |= _referenced(item)
+    return found
+
+
+def _roles(results: Sequence[Result]) -> str:
+    return " and ".join(result.role for result in results)

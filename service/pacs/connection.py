@@ -1,0 +1,132 @@
+"""All that a PACS asks of the service: the queue of its images, the threads that answer them, and its doors."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import httpx2
+
+from service.errors import PacsNotConfigured, ServiceError
+from service.jobs.database import open_database
+from service.jobs.job import Job, Order
+from service.jobs.ledger import Cursor, Ledger
+from service.jobs.queue import JobQueue
+from service.jobs.runner import Runner
+from service.metrics import Metrics
+from service.pacs.answering import Analyse, Answering
+from service.pacs.changes import ChangeLog
+from service.pacs.client import PacsClient
+from service.pacs.sweep import Sweep
+from service.pacs.walk import Step, Walk
+from service.settings import Settings
+
+LONGEST_WAIT_S = 60.0
+"""Between looks at a PACS that does not answer."""
+
+_LOG = logging.getLogger("service.pacs")
+
+
+class Connection:
+    """One PACS, from its doors to the results in it."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, *, transport: httpx2.BaseTransport | None = None) -> None:
+        """Opens the database of the jobs.
+
+        Raises:
+            PacsNotConfigured: No PACS is named.
+            JobsUnusable: The database cannot be opened.
+            SettingsInvalid: A certificate cannot be used.
+        """
+        self.settings = settings.pacs
+        if not self.settings.url:
+            raise PacsNotConfigured("There is no PACS: set EFSNET_PACS_URL, as docs/pacs.md tells.")
+        self.client = PacsClient(self.settings, metrics, transport=transport)
+        url = settings.jobs_url.get_secret_value() if settings.jobs_url else None
+        self._engine = open_database(url, settings.state_folder)
+        self.queue = JobQueue(self._engine)
+        self.ledger = Ledger(self._engine)
+        self._stopping = threading.Event()
+        self._runner: Runner | None = None
+        self._doors: list[threading.Thread] = []
+
+    def start(self, analyse: Analyse) -> None:
+        """Opens the doors, and begins to answer."""
+        answering = Answering(self.client, self.queue, self.ledger, analyse, write=self.settings.write)
+        self._runner = Runner(self.queue, answering, threads=self.settings.runners)
+        self._runner.start()
+        days = self.settings.days
+        if self.settings.orthanc_url:
+            log = ChangeLog(self.client, self.queue, Cursor(self._engine, "changes"), days=days)
+            self._open("changes", lambda: 0.0 if log.read() else self.settings.poll_s)
+        sweep = Sweep(self.client, self.queue, days=days)
+
+        def swept() -> float:
+            if new := sweep.run():
+                _LOG.info("door=sweep new=%d", new)
+            return self.settings.sweep_s
+
+        self._open("sweep", swept)
+
+    def stop(self) -> None:
+        """Closes the doors, and returns when the jobs that run have ended."""
+        self._stopping.set()
+        if self._runner:
+            self._runner.stop()
+        for door in self._doors:
+            door.join()
+        self.client.close()
+        self._engine.dispose()
+
+    def order(self, order: Order) -> tuple[Job, bool]:
+        """The job of an order, on the disk when this returns, and whether it is new.
+
+        Raises:
+            JobsUnusable: It cannot be kept.
+        """
+        added = self.queue.add(order)
+        self._wake()
+        return added
+
+    def retry(self, job_id: str) -> Job:
+        """Queues a job once more.
+
+        Raises:
+            JobUnknown: There is none of this id.
+            JobNotInState: It runs or is done.
+        """
+        job = self.queue.retry(job_id)
+        self._wake()
+        return job
+
+    def test(self) -> list[Step]:
+        """How the connection does, step by step."""
+        return Walk(self.client, write=self.settings.write, orthanc=bool(self.settings.orthanc_url)).steps()
+
+    def _wake(self) -> None:
+        if self._runner:
+            self._runner.wake()
+
+    def _open(self, name: str, look: Callable[[], float]) -> None:
+        door = threading.Thread(target=self._watch, args=(name, look), name=f"door-{name}", daemon=True)
+        self._doors.append(door)
+        door.start()
+
+    def _watch(self, name: str, look: Callable[[], float]) -> None:
+        """Looks again and again, until stopped; ever more rarely where the PACS does not answer."""
+        failures, trouble = 0, ""
+        while True:
+            try:
+                wait_s = look()
+                if trouble:
+                    _LOG.info("door=%s works again", name)
+                failures, trouble = 0, ""
+                self._wake()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find it gone
+                why = str(error) if isinstance(error, ServiceError) else type(error).__name__
+                wait_s = min(2.0**failures, LONGEST_WAIT_S)
+                failures += 1
+                if why != trouble:
+                    _LOG.error("door=%s why=%s", name, why)
+                trouble = why
+            if self._stopping.wait(wait_s):
+                return

@@ -1,0 +1,46 @@
+"""The door that every DICOMweb PACS has: a search, now and then, for images that no event told of."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from service.jobs.job import Order, Subject
+from service.jobs.queue import JobQueue
+from service.pacs.client import STUDY, PacsClient, value
+
+
+class Sweep:
+    """Orders a job for each ultrasound instance of the studies of the last days. What is known already stays so."""
+
+    def __init__(self, client: PacsClient, queue: JobQueue, *, days: int) -> None:
+        self._client = client
+        self._queue = queue
+        self._days = days
+
+    def run(self) -> int:
+        """Searches once. Returns how many jobs are new.
+
+        Raises:
+            PacsError: The PACS does not answer, or not so.
+        """
+        today = datetime.now(UTC).astimezone()
+        # One day more at both ends: the clocks of PACS, scanner and service may be of several time zones.
+        first, last = today - timedelta(days=self._days + 1), today + timedelta(days=1)
+        new = 0
+        for study in studies(self._client, {"StudyDate": f"{first:%Y%m%d}-{last:%Y%m%d}"}):
+            for subject in self._client.instances(study):
+                new += self._queue.add(Order(subject))[1]
+        return new
+
+
+def studies(client: PacsClient, query: dict[str, str]) -> Iterator[str]:
+    """Study Instance UIDs of the studies with ultrasound that match a QIDO-RS query, each once.
+
+    Raises:
+        PacsError: The PACS does not answer, or not so.
+    """
+    seen = set()
+    for match in client.pages("studies", **{"ModalitiesInStudy": "US", **query}):
+        study = value(match, STUDY)
+        if study and study not in seen:
+            seen.add(study)
+            yield Subject(study).study_instance_uid
