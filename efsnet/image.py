@@ -183,6 +183,24 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
     return Image(grey, spacing, (*findings, *_pixel_findings(grey)))
 
 
+def image_from_pixels(
+    pixels: NDArray[np.uint8], *, spacing: PixelSpacing | None = None, findings: tuple[str, ...] = ()
+) -> Image:
+    """The grey image of pixels that another decoder gave; colour becomes ITU-R 601 luma, as in a file.
+
+    Args:
+        pixels: (rows, columns) grey, or (rows, columns, 3) red, green and blue.
+        spacing: Of the image, if it is known.
+        findings: Codes of what was found when decoding.
+    """
+    if pixels.ndim == 2:
+        return Image(pixels, spacing, (*findings, *_pixel_findings(pixels)))
+    colours = PIL.Image.fromarray(pixels)
+    coloured = (Finding.COLOUR,) if _is_coloured(colours) else ()
+    grey = np.asarray(colours.convert("L"))
+    return Image(grey, spacing, (*findings, *coloured, *_pixel_findings(grey)))
+
+
 def pixels_of(data: bytes) -> int:
     """Rows times columns of the image in a file, told from its header.
 

@@ -48,6 +48,18 @@ class LabelMap:
         """Number of columns."""
         return int(self.array.shape[1])
 
+    def placed(self, rows: int, columns: int, top: int, left: int) -> "LabelMap":
+        """This map on a grid of (rows, columns) around it, which is background; it begins at `top` and `left`, from 0.
+
+        Raises:
+            ArrayInvalid: it does not lie within that grid.
+        """
+        if min(top, left) < 0 or top + self.rows > rows or left + self.columns > columns:
+            raise ArrayInvalid(f"{self.rows} x {self.columns} at {top}, {left} is not within {rows} x {columns}.")
+        whole = np.zeros((rows, columns), dtype=np.uint8)
+        whole[top : top + self.rows, left : left + self.columns] = self.array
+        return LabelMap(whole)
+
     def mask(self, class_number: int) -> NDArray[np.bool_]:
         """Where the map holds this class: (rows, columns) bool."""
         mask: NDArray[np.bool_] = self.array == class_number

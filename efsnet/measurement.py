@@ -1,7 +1,7 @@
 """How large the lesions of a label map are, where they are, and how sure the network was of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,13 @@ class Measurement:
     lesions: tuple[Lesion, ...]
     """The largest first."""
 
+    def moved(self, rows: int, columns: int) -> "Measurement":
+        """The same on a larger grid, where the measured one begins so many rows and columns later.
+
+        Shares stay those of the measured grid.
+        """
+        return replace(self, lesions=tuple(_moved(lesion, rows, columns) for lesion in self.lesions))
+
 
 def measure(
     label_map: LabelMap,
@@ -98,6 +105,14 @@ def measure(
     size = label_map.array.size
     lesions = tuple(_lesion(number, component, size, spacing) for number, component in enumerate(components, 1))
     return Measurement(tuple(_class_area(each, lesions, size, spacing) for each in classes[1:]), lesions)
+
+
+def _moved(lesion: Lesion, rows: int, columns: int) -> Lesion:
+    column, row, width, height = lesion.bbox_xywh
+    x, y = lesion.centroid_xy
+    return replace(
+        lesion, bbox_xywh=(column + columns, row + rows, width, height), centroid_xy=(x + columns, y + rows)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

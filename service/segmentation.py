@@ -47,14 +47,27 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """An image, and where in a larger picture it is from."""
+
+    image: Image
+    """What is analysed."""
+    whole: Image
+    """What it is part of; most are whole themselves."""
+    top: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
     """What became of an image."""
 
     image: Image
+    """The whole picture."""
     label_map: LabelMap
     """On the grid that was asked for."""
     measurement: Measurement
-    """Of that label map."""
+    """Of that label map; shares are of the part that was analysed."""
     remarks: tuple[Remark, ...]
     seconds: dict[str, float]
     """Time of each stage, by its name, in the order in which they ran."""
@@ -92,19 +105,27 @@ class Stages:
 def segment(
     upload: Upload, specification: Specification, predictor: Predicting, stages: Stages, max_pixels: int
 ) -> Segmentation:
-    """Decodes, predicts and measures: the one way from a file to an answer, with a server and without.
+    """Decodes, predicts and measures an image file: with a server and without.
 
     Raises:
         ImageError: The file cannot be used.
     """
     image = decode_image(upload.data, max_pixels=max_pixels, spacing=upload.spacing)
+    return segment_picture(Picture(image, image), upload.mask_space, specification, predictor, stages)
+
+
+def segment_picture(
+    picture: Picture, mask_space: MaskSpace, specification: Specification, predictor: Predicting, stages: Stages
+) -> Segmentation:
+    """Predicts and measures: the one way from pixels to an answer, whatever file they came in."""
+    image = picture.image
     stages.end("decode")
     tensor = to_input(image, specification.input)
     stages.end("preprocess")
     probability_map = predictor.run(tensor)
     stages.end("infer")
     label_map = to_label_map(probability_map, specification.post_processing)
-    grid = (image.rows, image.columns) if upload.mask_space == "original" else (label_map.rows, label_map.columns)
+    grid = (image.rows, image.columns) if mask_space == "original" else (label_map.rows, label_map.columns)
     label_map = to_grid(label_map, *grid)
     measurement = measure(
         label_map,
@@ -112,8 +133,11 @@ def segment(
         classes=specification.classes,
         spacing=image.spacing_on(label_map.rows, label_map.columns),
     )
+    if mask_space == "original" and picture.whole is not image:
+        label_map = label_map.placed(picture.whole.rows, picture.whole.columns, picture.top, picture.left)
+        measurement = measurement.moved(picture.top, picture.left)
     stages.end("postprocess")
-    return Segmentation(image, label_map, measurement, remarks(image, specification.input), stages.seconds)
+    return Segmentation(picture.whole, label_map, measurement, remarks(image, specification.input), stages.seconds)
 
 
 @contextmanager
