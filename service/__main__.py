@@ -1,4 +1,4 @@
-"""The command line: `python -m service serve`, `segment` and `keys`."""
+"""The command line: `python -m service serve`, `segment`, `keys`, `pacs` and `backfill`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,13 @@ from service import logs
 from service.app import create_app
 from service.errors import ServiceError, SpacingInvalid
 from service.folders import Plan, segment_files
+from service.history import History
 from service.key_commands import keys
 from service.keys import KeyRing
+from service.pacs_commands import backfill, pacs
 from service.segmentation import parse_spacing
 from service.server import Server, require_keys
-from service.settings import read_settings
+from service.settings import in_container, read_settings
 from service.workers import available_cores
 
 SCREEN = Console(stderr=True)
@@ -29,6 +31,8 @@ SCREEN = Console(stderr=True)
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 app.add_typer(keys, name="keys")
+app.add_typer(pacs, name="pacs")
+app.command()(backfill)
 
 
 @app.command()
@@ -46,7 +50,7 @@ def serve(
         given |= {"host": host, "bind": None}
     try:
         settings = read_settings(**given)
-        require_keys(settings, KeyRing(settings.keys_file))
+        require_keys(settings, KeyRing(settings.keys_file), contained=in_container())
         server = Server(create_app(settings), settings)
     except (ServiceError, ModelStoreError) as error:
         _complain(error)
@@ -71,7 +75,8 @@ def segment(
         spacing = None if pixel_spacing_mm is None else parse_spacing(pixel_spacing_mm)
         plan = Plan.of(files, out, overwrite=overwrite)
         seed(settings.store)
-        found = ModelStore(settings.store).version(settings.model, version)
+        history = History(ModelStore(settings.store), settings.promotions_folder)
+        found = history.version(settings.model, version)
         loaded = load(found, replace(settings.computation, threads=available_cores()), trust=settings.read_trust())
         outcomes = segment_files(plan, loaded, spacing=spacing, max_pixels=settings.max_pixels)
         steps = track(outcomes, str(found), total=len(plan.places), console=SCREEN)

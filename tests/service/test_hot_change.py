@@ -117,7 +117,7 @@ def test_a_promotion_in_the_store_is_noticed(client: TestClient, store: ModelSto
     assert {("1", ""), ("2", "production")} == {
         (dict(labels)["version"], dict(labels)["alias"]) for name, labels in samples(client) if name == "efs_model_info"
     }
-    assert 2 == value(client, "efs_model_changes_total", alias="production")
+    assert 2 == value(client, "efs_model_promotions_total", alias="production", action="promote")
 
 
 def test_a_promotion_by_request_is_served_when_it_is_answered(

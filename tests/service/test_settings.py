@@ -11,7 +11,7 @@ from service.__main__ import app
 from service.errors import SettingsInvalid
 from service.keys import KeyRing
 from service.server import require_keys
-from service.settings import ELSEWHERE, Settings, knobs, read_settings
+from service.settings import ELSEWHERE, Settings, in_container, knobs, read_settings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (nothing listens)
 ROW = re.compile(r"^\| `(\w+)` \| (?:`(.+?)`)? ?\| (.+) \|$", re.MULTILINE)
@@ -70,23 +70,44 @@ def test_the_service_listens_to_this_machine_only_unless_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "bind", "reachable"),
+    ("host", "bind", "inside", "outside"),
     [
-        ("127.0.0.1", None, False),
-        ("127.9.9.9", None, False),
-        ("::1", None, False),
-        ("localhost", None, False),
-        (EVERYWHERE, None, True),
-        ("::", None, True),
-        ("10.0.0.7", None, True),
-        ("pacs.hospital", None, True),
-        (EVERYWHERE, "127.0.0.1", False),
-        (EVERYWHERE, EVERYWHERE, True),
+        ("127.0.0.1", None, None, None),
+        ("127.9.9.9", None, None, None),
+        ("::1", None, None, None),
+        ("localhost", None, None, None),
+        (EVERYWHERE, None, EVERYWHERE, EVERYWHERE),
+        ("::", None, "::", "::"),
+        ("10.0.0.7", None, "10.0.0.7", "10.0.0.7"),
+        ("pacs.hospital", None, "pacs.hospital", "pacs.hospital"),
+        (EVERYWHERE, "127.0.0.1", None, EVERYWHERE),
+        (EVERYWHERE, EVERYWHERE, EVERYWHERE, EVERYWHERE),
+        ("127.0.0.1", EVERYWHERE, EVERYWHERE, None),
     ],
 )
-def test_who_reaches_the_port_is_known(host: str, bind: str | None, *, reachable: bool) -> None:
-    """The address that a container's port is published at decides before the one that is listened on."""
-    assert reachable == Settings(host=host, bind=bind).reachable
+def test_who_reaches_the_port_is_known(host: str, bind: str | None, inside: str | None, outside: str | None) -> None:
+    """In a container the address that its port is published at decides, anywhere else the one that is listened on."""
+    settings = Settings(host=host, bind=bind)
+
+    assert (inside, outside) == (settings.reached_at(contained=True), settings.reached_at(contained=False))
+
+
+@pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
+def test_a_container_is_known_by_its_mark(tmp_path: Path, mark: str) -> None:
+    """Of Docker or of Podman; who forgets to say so is asked for keys."""
+    assert not in_container(tmp_path)
+    (tmp_path / mark).parent.mkdir(exist_ok=True)
+    (tmp_path / mark).touch()
+
+    assert in_container(tmp_path)
+
+
+def test_what_is_told_has_no_folders(tmp_path: Path) -> None:
+    """The names of their settings stand in their place."""
+    settings = Settings(store=tmp_path / "store")
+    told = settings.told(f"{tmp_path}/store/efsnet/1 and {tmp_path}/store-state/keys.json")
+
+    assert "EFSNET_STORE/efsnet/1 and EFSNET_STATE/keys.json" == told
 
 
 def test_a_network_is_not_served_without_keys(tmp_path: Path) -> None:
@@ -95,11 +116,12 @@ def test_a_network_is_not_served_without_keys(tmp_path: Path) -> None:
     ring = KeyRing(settings.keys_file)
 
     with pytest.raises(SettingsInvalid, match="keys create"):
-        require_keys(settings, ring)
-    require_keys(Settings(host=EVERYWHERE, open_to_network="without-keys", store=tmp_path / "store"), ring)
-    require_keys(Settings(store=tmp_path / "store"), ring)
+        require_keys(settings, ring, contained=False)
+    told = Settings(host=EVERYWHERE, open_to_network="without-keys", store=tmp_path / "store")
+    require_keys(told, ring, contained=False)
+    require_keys(Settings(store=tmp_path / "store"), ring, contained=False)
     ring.create("radiology", ["infer"], 1)
-    require_keys(settings, ring)
+    require_keys(settings, ring, contained=False)
 
 
 @pytest.mark.parametrize("bind", [{}, {"EFSNET_BIND": "127.0.0.1"}], ids=["alone", "beside a container's variable"])

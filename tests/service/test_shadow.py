@@ -23,6 +23,7 @@ from tests.service.api.test_health import value
 from tests.service.conftest import PNG, Gate, GatedPredictor, Start, encoded
 
 SOON_S = 0.02
+VERSIONS = {"model": "efsnet", "production_version": "1", "candidate_version": "2"}
 
 
 @pytest.fixture
@@ -103,10 +104,10 @@ def test_a_candidate_sees_what_production_answers(
     ] == told["classes"]
     assert (0, 0) == (told["dropped"], told["failed"])
     assert told["production"]["infer_ms"] > 0 < told["candidate"]["infer_ms"]
-    assert 4 == value(client, "efs_shadow_images_total", outcome="compared")
-    assert 3 == value(client, "efs_shadow_dice_count")
-    assert 1 == value(client, "efs_shadow_classes_total", production="benign", candidate="background")
-    assert 4 == value(client, "efs_shadow_infer_seconds_count", role="candidate")
+    assert 4 == value(client, "efs_shadow_images_total", outcome="compared", **VERSIONS)
+    assert 3 == value(client, "efs_shadow_dice_count", **VERSIONS)
+    assert 1 == value(client, "efs_shadow_classes_total", production="benign", candidate="background", **VERSIONS)
+    assert 4 == value(client, "efs_shadow_infer_seconds_count", role="candidate", **VERSIONS)
 
 
 def test_nothing_of_an_image_is_kept(client: TestClient, image: bytes) -> None:
@@ -189,7 +190,7 @@ def test_a_candidate_that_fails_is_not_noticed_by_anybody(
 
     assert eventually(lambda: 1 == agreement(client)["failed"])
     assert 0 == agreement(client)["images"]
-    assert 1 == value(client, "efs_shadow_images_total", outcome="failed")
+    assert 1 == value(client, "efs_shadow_images_total", outcome="failed", **VERSIONS)
     assert "RuntimeError" in caplog.text
     assert "MUSTERMANN" not in caplog.text
 

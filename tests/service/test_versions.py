@@ -43,7 +43,7 @@ def ask(client: TestClient, image: bytes, version: str) -> int:
 def test_the_versions_asked_for_last_stay_in_memory(start: Start, four_versions: ModelStore, image: bytes) -> None:
     """One more than the limit drops the one that was not asked for longest, and never the default one."""
     loader = Loader()
-    client = start(load_version=loader, loaded_versions=2)
+    client = start(load_version=loader)
     for version in ("2", "3", "2", "4", "2", "3", "1", "production"):
         assert 200 == ask(client, image, version)
 

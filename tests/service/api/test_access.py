@@ -58,7 +58,9 @@ def test_a_route_without_a_row_is_not_there(start: Start) -> None:
     assert 404 == client.get("/forgotten").status_code
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.scope], ids=lambda route: route.path)
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.scope], ids=lambda route: f"{route.methods} {route.path}"
+)
 def test_a_route_takes_a_key_of_its_scope(guarded: TestClient, keyed: Keyed, route: Route) -> None:
     """401 without a key, 403 with one for something else, neither with the right one."""
     assert route.scope

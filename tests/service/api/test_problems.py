@@ -27,6 +27,11 @@ NEVER_ANSWERED = {
     efsnet.errors.ArrayInvalid,  # a fault of the program, told as 500
     efsnet.errors.ImageSizeUnsupported,  # training's
     service.errors.KeyUnknown,  # the command line's
+    service.errors.InstanceGone,  # told in the note of a job
+    service.errors.InstanceTooLarge,  # likewise
+    service.errors.NotAnalysable,  # likewise
+    service.errors.PacsRefused,  # likewise
+    service.errors.PacsUnavailable,  # likewise
     service.errors.OutputsExist,  # likewise
     service.errors.SettingsInvalid,  # likewise
     service.errors.SpacingInvalid,  # becomes parameter_invalid where the parameter is checked

@@ -167,7 +167,7 @@ def pushed(*files: bytes, study: str | None = None, cut: int | None = None, limi
 
 def test_a_pushed_image_is_ordered() -> None:
     """Its UIDs are read, though nothing but its header is kept."""
-    found = pushed(instance(image(1), Rows=1, PixelData=bytes(100_000)), instance(image(2)), limit=200_000)
+    found = pushed(instance(image(1), BitsAllocated=8, PixelData=bytes(100_000)), instance(image(2)), limit=200_000)
 
     assert [one.order for one in found] == [Order(image(1)), Order(image(2))]
     assert all(one.order and one.order.priority is Priority.LIVE for one in found)
@@ -202,7 +202,7 @@ def test_a_push_that_is_cut_off_is_refused() -> None:
 def test_a_pushed_instance_over_the_limit_is_refused_while_it_arrives() -> None:
     """With the name of the setting."""
     with pytest.raises(BodyTooLarge, match="EFSNET_PACS_MAX_INSTANCE_BYTES"):
-        pushed(instance(image(1), PixelData=bytes(20_000)))
+        pushed(instance(image(1), BitsAllocated=8, PixelData=bytes(20_000)))
 
 
 @pytest.mark.parametrize(
