@@ -169,7 +169,7 @@ def _running(folder: Path, *, cores: int | None = None, loaded: int = 2) -> Iter
     seed(store)
     taskset = shutil.which("taskset")
     prefix = [taskset, "-c", ",".join(map(str, range(cores)))] if cores and taskset else []
-    with service(store, body.read_bytes(), prefix=prefix, EFSNET_LOADED_VERSIONS=str(loaded)) as (server, address):
+    with service(store, body.read_bytes(), prefix=prefix, EFSNET_LOADED_MB=str(1000 * loaded)) as (server, address):
         running = Service(server, address)
         running.load(body, "image/png", 4, 16)
         yield running

@@ -25,11 +25,13 @@ from service.api.shadow import shadow_routes
 from service.decisions import Decisions
 from service.history import History
 from service.keys import KeyRing
+from service.loads import Load, Loader
 from service.metrics import Metrics
 from service.segmentation import Segmenter
 from service.settings import Settings
 from service.shadow import Shadow
-from service.versions import CANDIDATE, Followed, Load, Versions
+from service.shelf import Shelf
+from service.versions import CANDIDATE, Followed, Versions
 from service.workers import WorkerPool, available_cores
 
 if TYPE_CHECKING:
@@ -60,13 +62,10 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     workers = settings.workers or available_cores()
     metrics = Metrics(service_version())
     history = History(ModelStore(settings.store), settings.promotions_folder)
-    versions = Versions(
-        history,
-        load_version or _loader(settings, workers + bool(settings.shadow_share)),
-        metrics,
-        Followed(settings.model, (PRODUCTION, CANDIDATE) if settings.shadow_share else (PRODUCTION,)),
-        others=settings.loaded_versions,
-    )
+    loader = Loader(load_version or _loader(settings, workers + bool(settings.shadow_share)), metrics)
+    shelf = Shelf(metrics, loader.cost_bytes, settings.loaded_mb and settings.loaded_mb * 1_000_000)
+    followed = Followed(settings.model, (PRODUCTION, CANDIDATE) if settings.shadow_share else (PRODUCTION,))
+    versions = Versions(history, loader, shelf, metrics, followed)
     pool = WorkerPool("worker", workers=workers, capacity=settings.queue_capacity)
     metrics.watch(pool)
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
@@ -103,10 +102,11 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     )
     app.state.stopping = False
     app.state.versions = versions
+    app.state.told = settings.told
     app.add_middleware(access.Guard, keys=KeyRing(settings.keys_file))
     app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
     app.include_router(segment_routes(segmenter, settings, shadow))
-    app.include_router(model_routes(versions))
+    app.include_router(model_routes(versions, settings.read_trust))
     app.include_router(alias_routes(Decisions(history, versions)))
     app.include_router(shadow_routes(shadow, versions))
     app.include_router(job_routes(connection))

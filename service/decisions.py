@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from types import EllipsisType
 
 from model_store.errors import DigestMismatch, NothingToRollBack
 from model_store.loading import LoadedVersion
-from model_store.promotions import Promotion, standing
+from model_store.promotions import Promotion, check_current, standing
 from service.errors import QueueFull
 from service.history import History
 from service.versions import Versions
@@ -44,8 +45,9 @@ class Decisions:
             PromotionInvalid: The alias or the reason cannot be.
             ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
         """
-        loaded = await self.versions.get(change.model, str(version))
-        await asyncio.to_thread(self._seen, change)
+        # Before anything is loaded: who was too late is told so at once.
+        await asyncio.to_thread(self._seen, change, change.expected_current)
+        loaded = await self.versions.get(change.model, str(version), decided=True)
         await asyncio.to_thread(self._still_there, loaded)
         promote = self._history.store.promote
 
@@ -68,15 +70,25 @@ class Decisions:
             PromotionInvalid: The reason cannot be.
             ModelStoreError, EFSNetError, ServiceError: The version cannot be loaded; nothing is recorded.
         """
-        loaded = await self.versions.get(change.model, await asyncio.to_thread(self._before, change))
+        before = await asyncio.to_thread(self._before, change)
+        loaded = await self.versions.get(change.model, before, decided=True)
         await asyncio.to_thread(self._still_there, loaded)
-        roll_back = self._history.store.rollback
+        return await self._recorded(change, lambda: self._undone(change, self._history.store.rollback))
 
-        def record() -> Promotion:
-            expected = ... if change.expected_current is None else change.expected_current
-            return roll_back(change.model, change.alias, by=change.by, why=change.why, expected_current=expected)
+    async def withdraw(self, change: Change) -> Promotion:
+        """Ends an alias, on the record, and no longer serves it.
 
-        return await self._recorded(change, record)
+        Raises:
+            AliasUnknown: It names nothing.
+            PromotionConflict: It names something else than expected.
+            PromotionInvalid: It is `production`, or the reason cannot be.
+            ModelStoreError, ServiceError: The store cannot be used.
+        """
+        await asyncio.to_thread(self._seen, change, _expected(change))
+        return await self._recorded(change, lambda: self._undone(change, self._history.store.withdraw))
+
+    def _undone(self, change: Change, undo: Callable[..., Promotion]) -> Promotion:
+        return undo(change.model, change.alias, by=change.by, why=change.why, expected_current=_expected(change))
 
     def _still_there(self, loaded: LoadedVersion) -> None:
         """Raises DigestMismatch if the version on the disk is not the one that has proved itself."""
@@ -84,13 +96,15 @@ class Decisions:
         if self._history.store.version(version.name, str(version.number)).digest != version.digest:
             raise DigestMismatch(f"{version} was exchanged since it was loaded: verify the store.")
 
-    def _seen(self, change: Change) -> list[Promotion]:
-        """The promotions of the alias. Nothing is added to a store that was set back."""
+    def _seen(self, change: Change, expected: int | EllipsisType | None) -> list[Promotion]:
+        """The promotions of the alias, which names what is expected. Nothing is added to a store that was set back."""
         self.versions.check_name(change.model)
-        return standing(self._history.promotions(change.model), change.alias)
+        left = standing(self._history.promotions(change.model), change.alias)
+        check_current(change.alias, left, expected)
+        return left
 
     def _before(self, change: Change) -> str:
-        left = self._seen(change)
+        left = self._seen(change, _expected(change))
         if len(left) < 2:
             raise NothingToRollBack(f"{change.alias} of {change.model} has named no version before this one.")
         return str(left[-2].version)
@@ -101,6 +115,11 @@ class Decisions:
             "recorded=%d model=%s alias=%s version=%d action=%s by=%s",
             *(promotion.number, change.model, promotion.alias, promotion.version, promotion.action, promotion.by),
         )
-        with suppress(QueueFull):  # then it is noticed a little later
+        with suppress(QueueFull):  # the service ends, and follows when it starts again
             await self.versions.follow()
         return promotion
+
+
+def _expected(change: Change) -> int | EllipsisType:
+    """Of what undoes a promotion: where nothing is named yet, nothing can be undone."""
+    return ... if change.expected_current is None else change.expected_current

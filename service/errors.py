@@ -21,6 +21,7 @@
   - KeysUnusable: the API keys cannot be read
   - KeyUnknown: no API key has this id
   - StoreSetBack: the store lacks a promotion that it had
+  - VersionTooLarge: a version takes more memory than there is for it
   - StateUnusable: the service's own folder cannot be read or written
   - JobsUnusable: the database of the jobs cannot be read or written
   - JobUnknown: there is no such job
@@ -33,6 +34,12 @@
     · InstanceGone
     · InstanceTooLarge
     · NotAnalysable
+  - InstanceUnusable: a DICOM instance that is no picture to be segmented
+    · NotUltrasound
+    · NoTissueRegion
+    · NoPixels
+    · TransferSyntaxUnsupported
+    · FrameUnknown
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
   - OutputsExist: files of an earlier run would be overwritten
@@ -123,6 +130,10 @@ class StoreSetBack(ServiceError):
     """The store lacks a promotion that it had, or has another in its place: it is not followed."""
 
 
+class VersionTooLarge(ServiceError):
+    """A version takes more memory than there is for those that no alias names."""
+
+
 class StateUnusable(ServiceError):
     """The folder of what the service keeps for itself cannot be read or written."""
 
@@ -169,6 +180,30 @@ class InstanceTooLarge(PacsError):
 
 class NotAnalysable(PacsError):
     """The instance is none that can be segmented, such as Doppler."""
+
+
+class InstanceUnusable(ServiceError):
+    """A DICOM instance that can be read, and is no picture to be segmented."""
+
+
+class NotUltrasound(InstanceUnusable):
+    """It is of another modality, or no image at all."""
+
+
+class NoTissueRegion(InstanceUnusable):
+    """It has no two-dimensional picture of tissue: Doppler curves, or blood flow alone."""
+
+
+class NoPixels(InstanceUnusable):
+    """It has no pixel data."""
+
+
+class TransferSyntaxUnsupported(InstanceUnusable):
+    """Its pixels are compressed in a way, or of a kind, that is not read."""
+
+
+class FrameUnknown(InstanceUnusable):
+    """It has no frame of this number."""
 
 
 class SpacingInvalid(ServiceError):

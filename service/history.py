@@ -7,9 +7,9 @@ from threading import Lock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from model_store import files
-from model_store.digest import Digest
 from model_store.promotions import Promotion
 from model_store.store import ModelStore
+from model_store.version import Version
 from service import state
 from service.errors import StateUnusable, StoreSetBack
 
@@ -50,21 +50,33 @@ class History:
             path = self._folder / f"{name}.json"
             # Before the records, so that what another service saw meanwhile is among them.
             seen = _higher(self._seen.get(name), _read(path))
-            contents = tuple(self.store.log(name).contents().values())
-            if seen and (len(contents) < seen.number or str(Digest.of(contents[seen.number - 1])) != seen.digest):
+            records = self.store.log(name).records()
+            if seen and (len(records) < seen.number or str(records[seen.number - 1].digest) != seen.digest):
                 raise StoreSetBack(
                     f"The store of {name} was set back or exchanged: promotion record {seen.number}, which was seen "
                     f"already, is not in it. Restore the store; if this is meant, delete {path}."
                 )
-            if contents and (seen is None or seen.number < len(contents)):
-                seen = _Newest(number=len(contents), digest=str(Digest.of(contents[-1])))
+            if records and (seen is None or seen.number < len(records)):
+                seen = _Newest(number=len(records), digest=str(records[-1].digest))
                 with state.writing(path):
                     # Services that share the folder never write less than another has seen.
                     if _higher(seen, _read(path)) is seen:
                         state.replace(path, seen.model_dump_json().encode())
             if seen:
                 self._seen[name] = seen
-        return tuple(map(Promotion.parse, contents))
+        return tuple(record.promotion for record in records)
+
+    def version(self, name: str, reference: str) -> Version:
+        """The published version that a number, an alias or a digest names, in a store that was not set back.
+
+        Raises:
+            ModelUnknown, VersionUnknown, AliasUnknown: There is no such model, version or alias.
+            IntegrityError: The version's manifest, or a promotion record, is damaged.
+            StoreSetBack: The store lacks promotions that were seen.
+            StateUnusable: What was seen cannot be read or kept.
+        """
+        self.promotions(name)
+        return self.store.version(name, reference)
 
     def outline(self, name: str) -> tuple[object, ...]:
         """What differs whenever a promotion was added or the newest one changed; reads no file."""

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -92,9 +92,9 @@ class KeyRing:
         """
         mark = self._changed()
         if mark != self._mark:
-            self._keys = read_keys(self.path)
+            before, self._keys = self._keys, read_keys(self.path)
             self._mark = mark
-            _LOG.info("keys=%d", len(self._keys))
+            _tell_changes(before, self._keys)
         return self._keys
 
     @property
@@ -128,8 +128,10 @@ class KeyRing:
         if key is None:
             raise CredentialsInvalid("This key is not known here, or was revoked.")
         if key.expires_at <= datetime.now(UTC):
+            _tell_refusal(key, "expired")
             raise CredentialsInvalid(f"This key expired at {key.expires_at:%Y-%m-%d %H:%M} UTC: ask for a new one.")
         if not key.allows(needed):
+            _tell_refusal(key, f"not for {needed}")
             raise ScopeMissing(f"This takes a key for `{needed}`; this one is for {', '.join(key.scopes)}.")
         return key
 
@@ -205,6 +207,20 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except ValidationError as error:
         # Without the error's own text, which quotes the file.
         raise KeysUnusable(f"{path} is damaged: restore it from a copy, or delete it and make new keys.") from error
+
+
+def _tell_changes(before: Sequence[Key], now: Sequence[Key]) -> None:
+    for key in now:
+        if key not in before:
+            words = key.id, key.name, ",".join(key.scopes), f"{key.expires_at:%Y-%m-%d}"
+            _LOG.info("taken from now on: key=%s name=%s scopes=%s until=%s", *words)
+    for key in before:
+        if key not in now:
+            _LOG.info("revoked: key=%s name=%s", key.id, key.name)
+
+
+def _tell_refusal(key: Key, why: str) -> None:
+    _LOG.warning("refused: key=%s name=%s because=%s", key.id, key.name, why)
 
 
 def _hashed(text: str) -> str:

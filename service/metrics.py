@@ -11,6 +11,10 @@ SHARE_BUCKETS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1
 CONFIDENCE_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 1.0)
 
 
+COMPARED = ("model", "production_version", "candidate_version")
+"""Labels of what is known of a candidate: figures of two pairs of versions are never summed."""
+
+
 class Metrics:
     """The metrics of one application, in a registry of their own."""
 
@@ -52,8 +56,11 @@ class Metrics:
             ("model", "version", "digest", "alias", "engine", "precision", "signer"),
             registry=registry,
         )
-        self.model_changes = Counter(
-            "efs_model_changes", "Changes of the version that answers for an alias.", ("alias",), registry=registry
+        self.model_promotions = Counter(
+            "efs_model_promotions",
+            "Changes of the version that answers for an alias, by the newest record: promote, rollback or withdraw.",
+            ("alias", "action"),
+            registry=registry,
         )
         self.model_stale = Gauge(
             "efs_model_stale",
@@ -99,25 +106,26 @@ class Metrics:
         self.shadow_images = Counter(
             "efs_shadow_images",
             "Live images for the candidate, by outcome: compared, dropped (live work came first), failed.",
-            ("outcome",),
+            ("outcome", *COMPARED),
             registry=registry,
         )
         self.shadow_dice = Histogram(
             "efs_shadow_dice",
             "Dice of the candidate's lesions and production's, where either finds one.",
+            COMPARED,
             buckets=DICE_BUCKETS,
             registry=registry,
         )
         self.shadow_classes = Counter(
             "efs_shadow_classes",
             "Images by the class that most of the lesion has to production, and to the candidate.",
-            ("production", "candidate"),
+            ("production", "candidate", *COMPARED),
             registry=registry,
         )
         self.shadow_infer = Histogram(
             "efs_shadow_infer_seconds",
             "Time in the network of the same images: of production, and of the candidate, which has to wait more.",
-            ("role",),
+            ("role", *COMPARED),
             buckets=STAGE_BUCKETS,
             registry=registry,
         )

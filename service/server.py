@@ -16,16 +16,22 @@ from service.settings import Settings
 TICK_S = 0.1
 
 
-def require_keys(settings: Settings, keys: KeyRing) -> None:
+def require_keys(settings: Settings, keys: KeyRing, *, contained: bool) -> None:
     """Refuses to serve a network without keys, unless the operator has said that it shall be so.
+
+    Args:
+        settings: Where it listens, and what the operator has said.
+        keys: That there are, or not.
+        contained: Whether this runs in a container, whose port is published by another.
 
     Raises:
         SettingsInvalid: Others than this machine could reach the service, and nobody would need a key.
         StateUnusable: It cannot be found out whether there are keys.
     """
-    if settings.reachable and settings.open_to_network == "no" and not keys.asked_for:
+    address = settings.reached_at(contained=contained)
+    if address and settings.open_to_network == "no" and not keys.asked_for:
         raise SettingsInvalid(
-            f"At {settings.bind or settings.host} others than this machine could use the service, and there are no API "
+            f"At {address} others than this machine could use the service, and there are no API "
             "keys: make one with `python -m service keys create`, or set EFSNET_OPEN_TO_NETWORK=without-keys."
         )
 

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 takes a free one."""
     bind: str | None = None
-    """Address at which a container's port is published, which decides who reaches it; docker-compose.yml sets it."""
+    """Address at which a container's port is published, which there decides who reaches it; outside it says nothing."""
     open_to_network: Literal["no", "without-keys"] = "no"
     """`without-keys`: listens beyond this machine though there are no API keys, and answers whoever reaches it."""
     root_path: Annotated[str, AfterValidator(_path_of_a_url)] = ""
@@ -87,8 +87,8 @@ class Settings(BaseSettings):
     """Images that may wait for a worker; one more is refused with 429."""
     upload_capacity: PositiveInt = 32
     """Uploads received at the same time; one more is refused with 429. Bounds the memory for uploads."""
-    loaded_versions: PositiveInt = 2
-    """Versions held in memory beside those that answer for an alias: for a rollback, and those that requests name."""
+    loaded_mb: PositiveInt | None = None
+    """Memory for versions beside those that answer for an alias; by default as much as two like production's take."""
     follow_s: PositiveFloat = 2.0
     """Time between looks at the store for a new promotion."""
     shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -151,20 +151,39 @@ class Settings(BaseSettings):
         """Where the newest promotions are that were seen."""
         return self.state_folder / "promotions"
 
-    @property
-    def reachable(self) -> bool:
-        """Whether others than this machine can reach the port."""
-        address = self.bind or self.host
+    def reached_at(self, *, contained: bool) -> str | None:
+        """The address at which others than this machine can reach the port; None if they cannot.
+
+        Args:
+            contained: Whether this runs in a container. Nowhere else does it matter where a port is published.
+        """
+        address = self.bind if self.bind and contained else self.host
         try:
-            return not ip_address(address).is_loopback
+            return None if ip_address(address).is_loopback else address
         except ValueError:
-            return address != "localhost"
+            return None if address == "localhost" else address
+
+    def told(self, text: str) -> str:
+        """A text for whoever asks: where a folder is, only who runs the service needs to know."""
+        folders = {
+            "EFSNET_STORE": self.store,
+            "EFSNET_STATE": self.state_folder,
+            "EFSNET_TRUSTED_KEYS": self.trusted_keys or RELEASE_KEYS,
+        }
+        for name, folder in sorted(folders.items(), key=lambda item: -len(str(item[1]))):
+            text = text.replace(str(folder), name)
+        return text
 
 
 def knobs() -> dict[str, FieldInfo]:
     """Every variable that is read, and what it sets."""
     plain = {f"EFSNET_{name.upper()}": field for name, field in Settings.model_fields.items() if name != "pacs"}
     return plain | {f"EFSNET_PACS_{name.upper()}": field for name, field in PacsSettings.model_fields.items()}
+
+
+def in_container(root: Path = Path("/")) -> bool:
+    """Whether this runs in a container: Docker and Podman leave a file that says so."""
+    return any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
 
 
 def read_settings(**given: Any) -> Settings:

@@ -88,7 +88,7 @@ class Shadow:
             return
         _, candidate = compared
         if not self._taken(lambda _: self._look(loaded, candidate, segmentation), segmentation.image):
-            self._metrics.shadow_images.labels("dropped").inc()
+            self._metrics.shadow_images.labels("dropped", *_compared_versions(loaded, candidate)).inc()
             with self._lock:
                 self._of(loaded, candidate).dropped += 1
 
@@ -136,7 +136,7 @@ class Shadow:
         except Exception as error:  # noqa: BLE001 - a candidate may fail in any way, and live work must not notice
             # Without its text, which may quote the image.
             _LOG.error("candidate=%s error=%s", candidate.version, type(error).__name__)
-            self._metrics.shadow_images.labels("failed").inc()
+            self._metrics.shadow_images.labels("failed", *_compared_versions(production, candidate)).inc()
             with self._lock:
                 if self._compared() == (production, candidate):
                     self._of(production, candidate).failed += 1
@@ -152,12 +152,13 @@ class Shadow:
         dice = lesion_dice(theirs, ours)
         classes = main_class(theirs, production.version.manifest.specification), main_class(ours, specification)
 
-        self._metrics.shadow_images.labels("compared").inc()
-        self._metrics.shadow_classes.labels(*classes).inc()
+        versions = _compared_versions(production, candidate)
+        self._metrics.shadow_images.labels("compared", *versions).inc()
+        self._metrics.shadow_classes.labels(*classes, *versions).inc()
         for role, seconds in zip(("production", "candidate"), infer_s, strict=True):
-            self._metrics.shadow_infer.labels(role).observe(seconds)
+            self._metrics.shadow_infer.labels(role, *versions).observe(seconds)
         if dice is not None:
-            self._metrics.shadow_dice.observe(dice)
+            self._metrics.shadow_dice.labels(*versions).observe(dice)
         with self._lock:
             if self._compared() != (production, candidate):
                 return  # one of them was exchanged meanwhile
@@ -170,6 +171,12 @@ class Shadow:
             else:
                 agreement.dice_sum += dice
                 agreement.dice_minimum = min(dice, 1.0 if agreement.dice_minimum is None else agreement.dice_minimum)
+
+
+def _compared_versions(production: LoadedVersion, candidate: LoadedVersion) -> tuple[str, str, str]:
+    """What the metrics are labelled with: model, version of production, version of the candidate."""
+    version = production.version
+    return version.name, str(version.number), str(candidate.version.number)
 
 
 def lesion_dice(one: LabelMap, other: LabelMap) -> float | None:

@@ -1,11 +1,21 @@
 """Versions in memory: those that answer for an alias, and as many others as there is room for."""
 
+import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 
 from model_store.digest import Digest
 from model_store.loading import LoadedVersion
+from model_store.store import PRODUCTION
+from model_store.version import Version
+from service.errors import VersionTooLarge
 from service.metrics import Metrics
+
+ROOM_FOR = 2
+"""Versions like production's that have room beside it, where no budget is set."""
+
+_LOG = logging.getLogger("service.versions")
 
 
 class Shelf:
@@ -13,12 +23,14 @@ class Shelf:
 
     Args:
         metrics: To be told.
-        others: How many versions are kept beside those that answer for an alias.
+        cost_bytes: Memory that a version takes.
+        budget_bytes: For versions beside those that answer for an alias; None: as much as two like production's take.
     """
 
-    def __init__(self, metrics: Metrics, *, others: int) -> None:
+    def __init__(self, metrics: Metrics, cost_bytes: Callable[[Version], int], budget_bytes: int | None) -> None:
         self._metrics = metrics
-        self._capacity = others
+        self._cost_bytes = cost_bytes
+        self._budget_bytes = budget_bytes
         self._lock = Lock()
         self._serving: dict[str, LoadedVersion] = {}
         self._others: OrderedDict[Digest, LoadedVersion] = OrderedDict()
@@ -43,8 +55,20 @@ class Shelf:
                 self._others.move_to_end(digest)
         return next((loaded for loaded in self.loaded if loaded.version.digest == digest), None)
 
+    def check_room(self, version: Version) -> None:
+        """Raises VersionTooLarge if a version has no room, with all given up but what a rollback goes back to."""
+        cost, budget = self._cost_bytes(version), self._budget(version)
+        kept = self._others.get(self._to_go_back_to) if self._to_go_back_to else None
+        rest = budget - (self._cost_bytes(kept.version) if kept else 0)
+        if cost > rest:
+            beside = f", of which {kept.version}, for a rollback, takes {_mb(budget - rest)}" if kept else ""
+            raise VersionTooLarge(
+                f"{version} takes {_mb(cost)} of memory, and versions beside production have {_mb(budget)}{beside}: "
+                "promote it, or set EFSNET_LOADED_MB higher."
+            )
+
     def put(self, loaded: LoadedVersion) -> None:
-        """Keeps a version, in the place of the one that was not asked for longest."""
+        """Keeps a version, in the place of those that were not asked for longest."""
         with self._lock:
             self._put(loaded)
             self._tell()
@@ -64,6 +88,7 @@ class Shelf:
             self._to_go_back_to = to_go_back_to or self._to_go_back_to
             if before:
                 self._put(before)
+                self._keep_within(before.version)
             self._tell()
 
     def drop(self, alias: str) -> None:
@@ -73,13 +98,32 @@ class Shelf:
                 self._put(before)
             self._tell()
 
+    def _budget(self, version: Version) -> int:
+        if self._budget_bytes is not None:
+            return self._budget_bytes
+        production = self._serving.get(PRODUCTION)
+        return ROOM_FOR * self._cost_bytes(production.version if production else version)
+
+    def _taken(self) -> int:
+        return sum(self._cost_bytes(other.version) for other in self._others.values())
+
     def _put(self, loaded: LoadedVersion) -> None:
-        if any(serving.version.digest == loaded.version.digest for serving in self._serving.values()):
+        new = loaded.version.digest
+        if any(serving.version.digest == new for serving in self._serving.values()):
             return
-        self._others[loaded.version.digest] = loaded
+        self._others[new] = loaded
         for digest in tuple(self._others):
-            if len(self._others) > self._capacity and digest != self._to_go_back_to:
+            if self._taken() > self._budget(loaded.version) and digest not in (new, self._to_go_back_to):
                 del self._others[digest]
+
+    def _keep_within(self, version: Version) -> None:
+        """What is promoted has room in any case; what it replaces has not."""
+        if version.digest in self._others and self._taken() > self._budget(version):
+            del self._others[version.digest]
+            _LOG.warning(
+                "%s is not kept: it takes %s, and EFSNET_LOADED_MB is too low for it; a rollback loads it anew",
+                *(version, _mb(self._cost_bytes(version))),
+            )
 
     def _tell(self) -> None:
         aliases = {loaded.version.digest: alias for alias, loaded in reversed(self._serving.items())}
@@ -96,3 +140,7 @@ def _labels(loaded: LoadedVersion, alias: str) -> tuple[str, ...]:
     version, engine = loaded.version, loaded.predictor.engine
     signer = loaded.signature.signer if loaded.signature else ""
     return version.name, str(version.number), str(version.digest), alias, engine.name, engine.precision, signer
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.0f} MB"

@@ -3,8 +3,9 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from service.errors import StateUnusable
 
@@ -15,15 +16,18 @@ def read(path: Path) -> bytes | None:
     """The content of a file, or None where there is none.
 
     Raises:
-        StateUnusable: It cannot be read.
+        StateUnusable: It cannot be read, or is larger than anything that is kept here.
     """
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StateUnusable(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise StateUnusable(f"{path} has more than {MAX_BYTES:,} bytes: restore it from a copy.")
+    return content
 
 
 @contextmanager
@@ -34,14 +38,19 @@ def writing(path: Path) -> Iterator[None]:
         StateUnusable: Its folder cannot be written to.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateUnusable(
             f"{error.filename} cannot be written: {error.strerror}. EFSNET_STATE names another folder."
         ) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when it is closed, also by a killed process
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when it is closed, also by a killed process
+        except OSError as error:
+            raise StateUnusable(
+                f"{path.parent} is where files cannot be locked ({error.strerror}): EFSNET_STATE names another folder."
+            ) from error
         yield
     finally:
         os.close(lock)
@@ -53,7 +62,8 @@ def replace(path: Path, content: bytes) -> None:
     Raises:
         StateUnusable: It cannot be written.
     """
-    new = path.with_suffix(".new")
+    # A name of its own, lest two writers meet in it where a file system's locks do not hold.
+    new = path.with_name(f"{path.stem}.{uuid4().hex}.new")
     try:
         with open(new, "wb", opener=_private) as file:
             file.write(content)
@@ -63,6 +73,16 @@ def replace(path: Path, content: bytes) -> None:
         _sync(path.parent)
     except OSError as error:
         raise StateUnusable(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            new.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and its parents, each for its owner alone."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _private(path: str, flags: int) -> int:

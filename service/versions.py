@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from efsnet.errors import EFSNetError
@@ -13,8 +13,9 @@ from model_store.promotions import Promotion, standing
 from model_store.seeding import seed
 from model_store.store import PRODUCTION
 from model_store.version import Version
-from service.errors import ModelNotReady, QueueFull, ServiceError
+from service.errors import ModelNotReady, ServiceError
 from service.history import History
+from service.loads import Loader
 from service.metrics import Metrics
 from service.shelf import Shelf
 from service.workers import WorkerPool
@@ -27,8 +28,6 @@ LOADS_WAITING = 8
 
 RETRY_S = 60.0
 """Time after which a version is tried again that could not be loaded, though nothing in the store has changed."""
-
-Load = Callable[[Version], LoadedVersion]
 
 _LOG = logging.getLogger("service.versions")
 
@@ -45,26 +44,26 @@ class Followed:
 class Versions:
     """The versions that answer for an alias, changed as the store says, and others for requests that name them.
 
-    A thread of its own loads them one after the other, so that what is loaded answers meanwhile. A request keeps the
-    version that it was given, whatever is changed before it is answered.
+    A thread of its own loads them one after the other, so that what is loaded answers meanwhile; what was decided goes
+    before what requests name. A request keeps the version that it was given, whatever is changed before it is answered.
 
     Args:
         history: Of the store.
-        load: Verifies a version and makes it ready.
+        loader: Makes a version ready.
+        shelf: Where those in memory are.
         metrics: To be told.
         followed: What answers when a request names no version.
-        others: How many versions are kept beside those that answer for an alias.
     """
 
-    def __init__(self, history: History, load: Load, metrics: Metrics, followed: Followed, *, others: int) -> None:
+    def __init__(self, history: History, loader: Loader, shelf: Shelf, metrics: Metrics, followed: Followed) -> None:
         self.store = history.store
         self.model = followed.model
         self.aliases = followed.aliases
         self._history = history
-        self._load = load
+        self._loader = loader
         self._metrics = metrics
-        self._shelf = Shelf(metrics, others=others)
-        self._loader = WorkerPool("loader", workers=1, capacity=LOADS_WAITING)
+        self._shelf = shelf
+        self._pool = WorkerPool("loader", workers=1, capacity=LOADS_WAITING)
         self._troubles: dict[str, str] = {}
         self._outline: tuple[object, ...] | None = None  # none: it cannot be looked at
         self._detailed_outline: tuple[object, ...] | None = None
@@ -108,26 +107,34 @@ class Versions:
             try:
                 if await asyncio.to_thread(self._is_changed):
                     await self.follow()
-            except QueueFull:
-                continue  # requests wait for versions to be loaded: the next look comes soon
             except Exception:  # noqa: BLE001 - whatever it is, the next look may find it gone
                 _LOG.exception("the store cannot be looked at")
 
-    async def get(self, model: str | None, reference: str | None) -> LoadedVersion:
+    async def get(self, model: str | None, reference: str | None, *, decided: bool = False) -> LoadedVersion:
         """The version of these names, loaded if it is not; by default the default one.
+
+        Args:
+            model: Its name.
+            reference: Number, alias or digest of the version.
+            decided: It is to answer for an alias: it waits for no request, and needs no room beside what answers now.
 
         Raises:
             ModelNotReady: The default version is asked for, and not loaded.
             ModelUnknown: There is no such model.
             VersionUnknown: It has no such version.
             QueueFull: Too many requests wait for versions to be loaded.
+            VersionTooLarge: It takes more memory than versions may have that no alias names.
             IntegrityError: The version is damaged.
             StoreSetBack: The store lacks promotions that were seen.
         """
         name, reference = model or self.model, reference or PRODUCTION
         if loaded := self._at_hand(name, reference):
             return loaded
-        return await asyncio.wrap_future(self._loader.submit(lambda _: self._load_other(self.find(name, reference))))
+
+        def load(_: int) -> LoadedVersion:
+            return self._load_other(self.find(name, reference), decided=decided)
+
+        return await asyncio.wrap_future(self._pool.submit(load, urgent=decided))
 
     async def expect(self, model: str | None, reference: str | None) -> Version:
         """What `get` of the same names would load, as things are: a slow upload must not keep a version in memory.
@@ -154,12 +161,22 @@ class Versions:
             StoreSetBack: The store lacks promotions that were seen.
         """
         self.check_name(name)
-        self._history.promotions(name)
         try:
-            return self.store.version(name, reference)
+            return self._history.version(name, reference)
         except (VersionUnknown, AliasUnknown) as error:
             known = (*map(str, self.store.numbers(name)), *self.store.aliases(name))
             raise VersionUnknown(f"The versions of {name} are: {', '.join(known)}; a digest names one too.") from error
+
+    def named(self, name: str) -> Mapping[str, int]:
+        """The number of the version that each alias of a model names; nothing is told of a store that was set back.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            ChainBroken: A promotion record is damaged.
+            StoreSetBack: The store lacks promotions that were seen.
+        """
+        self._history.promotions(name)
+        return self.store.aliases(name)
 
     def check_name(self, name: str) -> None:
         """Raises ModelUnknown, with the names that there are, if no model has this one."""
@@ -172,19 +189,21 @@ class Versions:
         if name != self.model or promotion.alias not in self.aliases:
             return True  # it is looked up with each request
         loaded = self._shelf.serving(promotion.alias)
+        if promotion.action == "withdraw":
+            return loaded is None
         return loaded is not None and loaded.version.number == promotion.version
 
     def close(self) -> None:
         """Ends the loading thread."""
-        self._loader.close()
+        self._pool.close()
 
     async def follow(self) -> None:
         """Serves what the aliases name in the store now. What keeps it from that is logged and told, not raised.
 
         Raises:
-            QueueFull: Too many requests wait for versions to be loaded.
+            QueueFull: The service ends.
         """
-        await asyncio.wrap_future(self._loader.submit(lambda _: self._follow_now()))
+        await asyncio.wrap_future(self._pool.submit(lambda _: self._follow_now(), urgent=True))
 
     def _at_hand(self, name: str, reference: str) -> LoadedVersion | None:
         """The version of these names, if it is known without a look at the disk."""
@@ -243,56 +262,32 @@ class Versions:
             if self._shelf.serving(PRODUCTION) is None:
                 seed(self.store.root)
             self.check_name(self.model)
-            left = standing(self._history.promotions(self.model), alias)
+            promotions = self._history.promotions(self.model)
+            left = standing(promotions, alias)
             if not left and alias != PRODUCTION:
+                if before:
+                    self._metrics.model_promotions.labels(alias, "withdraw").inc()
                 self._shelf.drop(alias)
                 return
             found = (self._shelf.get(left[-1].digest) if left else None) or self.find(self.model, alias)
         except Exception:
             self._metrics.model_loads.labels("refused").inc()
             raise
-        loaded = found if isinstance(found, LoadedVersion) else self._loaded(found)
+        loaded = found if isinstance(found, LoadedVersion) else self._loader.load(found)
         to_go_back_to = left[-2].digest if alias == PRODUCTION and len(left) > 1 else None
         if loaded is not before:
             self._shelf.serve(alias, loaded, to_go_back_to=to_go_back_to)
-            self._metrics.model_changes.labels(alias).inc()
+            newest = next(each.action for each in reversed(promotions) if each.alias == alias)
+            self._metrics.model_promotions.labels(alias, newest).inc()
             _LOG.info("serving model=%s alias=%s version=%d", self.model, alias, loaded.version.number)
 
-    def _load_other(self, version: Version) -> LoadedVersion:
+    def _load_other(self, version: Version, *, decided: bool) -> LoadedVersion:
         if loaded := self._shelf.get(version.digest):
             return loaded
-        loaded = self._loaded(version)
+        if not decided and self._loader.knows(version):
+            self._shelf.check_room(version)
+        loaded = self._loader.load(version)
+        if not decided:
+            self._shelf.check_room(version)
         self._shelf.put(loaded)
         return loaded
-
-    def _loaded(self, version: Version) -> LoadedVersion:
-        since = time.perf_counter()
-        try:
-            loaded = self._load(version)
-        except Exception:
-            self._metrics.model_loads.labels("refused").inc()
-            raise
-        duration_s = time.perf_counter() - since
-        self._metrics.model_loads.labels("ok").inc()
-        self._metrics.model_load_duration.observe(duration_s)
-        names = version.name, str(version.number)
-        self._metrics.selftest_success.labels(*names).set_to_current_time()
-        self._metrics.selftest_differing.labels(*names).set(_differing_pixels(loaded))
-        _LOG.info(
-            "loaded model=%s version=%d digest=%s engine=%s precision=%s signer=%s differing_pixels=%d duration_s=%.2f",
-            *(version.name, version.number, version.digest, loaded.predictor.engine.name),
-            *(loaded.predictor.engine.precision, loaded.signature or "none"),
-            *(_differing_pixels(loaded), duration_s),
-        )
-        if loaded.predictor.engine.passed_over:
-            _LOG.warning(
-                "engine=%s because %s is installed and does not work here: see the driver",
-                *(loaded.predictor.engine.provider, " and ".join(loaded.predictor.engine.passed_over)),
-            )
-        if loaded.doubt:
-            _LOG.warning("%s", loaded.doubt)
-        return loaded
-
-
-def _differing_pixels(loaded: LoadedVersion) -> int:
-    return sum(image.differing_pixels for image in loaded.replay)

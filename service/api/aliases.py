@@ -10,7 +10,7 @@ from model_store.promotions import Promotion
 from service import errors
 from service.api.models import Name
 from service.api.problems import PARAMETER_INVALID, responses
-from service.api.schemas import AliasAnswer, AliasChange, AliasRollback, RecordedPromotion
+from service.api.schemas import AliasAnswer, AliasChange, AliasUndone, RecordedPromotion
 from service.decisions import Change, Decisions
 
 Alias = Annotated[str, Path(description="A name for a version", examples=["production"])]
@@ -42,12 +42,21 @@ def alias_routes(decisions: Decisions) -> APIRouter:
         return answer(await decisions.promote(change, body.version), name)
 
     @router.post("/{alias}/rollback", responses=responses(*_PROBLEMS, store_errors.NothingToRollBack))
-    async def rollback(request: Request, name: Name, alias: Alias, body: AliasRollback) -> AliasAnswer:
+    async def rollback(request: Request, name: Name, alias: Alias, body: AliasUndone) -> AliasAnswer:
         """Undoes the newest promotion of an alias; once more, the one before it.
 
         The version before is still in memory, unless the service was started since, and answers at once.
         """
         change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
         return answer(await decisions.roll_back(change), name)
+
+    @router.post("/{alias}/withdraw", responses=responses(*_PROBLEMS))
+    async def withdraw(request: Request, name: Name, alias: Alias, body: AliasUndone) -> AliasAnswer:
+        """Ends an alias, such as that of a candidate: it names nothing until it is promoted anew.
+
+        The version stays published. `production` cannot be ended.
+        """
+        change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
+        return answer(await decisions.withdraw(change), name)
 
     return router

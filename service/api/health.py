@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from service.api.problems import responses
+from service.api.problems import responses, told
 from service.api.schemas import Alive, Queue, Ready, ReplayedImage, ServiceVersion, model_of
 from service.errors import ModelNotReady, Stopping
 from service.metrics import Metrics
@@ -41,7 +41,7 @@ def health_routes(segmenter: Segmenter, metrics: Metrics) -> APIRouter:
             status="ready",
             model=model_of(loaded),
             signed_by=loaded.signature.signer if loaded.signature else None,
-            troubles=segmenter.versions.troubles,
+            troubles=[told(request, trouble) for trouble in segmenter.versions.troubles],
             replay=[ReplayedImage.model_validate(image) for image in loaded.replay],
             queue=Queue(waiting=pool.waiting, running=pool.running, workers=pool.workers, capacity=pool.capacity),
         )

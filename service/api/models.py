@@ -1,13 +1,24 @@
 """What is published, and what a version says of itself."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from model_store.errors import IntegrityError, ModelUnknown, StoreUnusable, VersionUnknown
+from model_store.errors import (
+    IntegrityError,
+    KeyUnusable,
+    ModelUnknown,
+    SignatureInvalid,
+    SignatureUntrusted,
+    SignerUnknown,
+    StoreUnusable,
+    VersionUnknown,
+)
+from model_store.signatures import Trust, verify
 from model_store.version import Version
 from service.api.problems import PARAMETER_INVALID, responses
-from service.api.schemas import Model, Models, PublishedVersion, VersionSummary
+from service.api.schemas import Model, Models, PublishedVersion, SignatureState, VersionSummary
 from service.errors import StateUnusable, StoreSetBack
 from service.versions import Versions
 
@@ -17,17 +28,20 @@ Reference = Annotated[
 ]
 
 
-def model_routes(versions: Versions) -> APIRouter:
+_READING = (IntegrityError, StoreUnusable, StoreSetBack, StateUnusable)
+
+
+def model_routes(versions: Versions, read_trust: Callable[[], Trust]) -> APIRouter:
     """The store, to be read."""
     router = APIRouter(prefix="/v1/models", tags=["models"])
 
     # Not async: these read the disk, so FastAPI calls them in a thread.
-    @router.get("", responses=responses(StoreUnusable))
+    @router.get("", responses=responses(*_READING))
     def models() -> Models:
         """Every model."""
         return Models(default=versions.model, models=[_model(versions, name) for name in versions.store.names()])
 
-    @router.get("/{name}", responses=responses(ModelUnknown, StoreUnusable, PARAMETER_INVALID))
+    @router.get("/{name}", responses=responses(ModelUnknown, *_READING, PARAMETER_INVALID))
     def model(name: Name) -> Model:
         """One model and its versions."""
         versions.check_name(name)
@@ -35,15 +49,13 @@ def model_routes(versions: Versions) -> APIRouter:
 
     @router.get(
         "/{name}/versions/{reference}",
-        responses=responses(
-            *(ModelUnknown, VersionUnknown, IntegrityError, StoreUnusable, StoreSetBack, StateUnusable),
-            PARAMETER_INVALID,
-        ),
+        responses=responses(ModelUnknown, VersionUnknown, KeyUnusable, *_READING, PARAMETER_INVALID),
     )
     def version(name: Name, reference: Reference) -> PublishedVersion:
         """One version: its manifest, which holds its classes, its evaluation and its intended use."""
         found = versions.find(name, reference)
-        return PublishedVersion(**_summary(versions, found), manifest=found.manifest)
+        signature = _signature(found, read_trust())
+        return PublishedVersion(**_summary(versions, found), signature=signature, manifest=found.manifest)
 
     return router
 
@@ -54,7 +66,7 @@ def _model(versions: Versions, name: str) -> Model:
 
 
 def _summary(versions: Versions, version: Version) -> dict[str, Any]:
-    aliases = versions.store.aliases(version.name)
+    aliases = versions.named(version.name)
     return {
         "version": version.number,
         "digest": str(version.digest),
@@ -62,3 +74,16 @@ def _summary(versions: Versions, version: Version) -> dict[str, Any]:
         "aliases": [alias for alias, number in aliases.items() if number == version.number],
         "loaded": any(loaded.version.digest == version.digest for loaded in versions.loaded),
     }
+
+
+def _signature(version: Version, trust: Trust) -> SignatureState:
+    if trust.keys is None:
+        return SignatureState(state="not_looked_at", signer=None)
+    try:
+        return SignatureState(state="trusted", signer=verify(version, trust.keys).signer)
+    except SignerUnknown:
+        return SignatureState(state="signer_unknown", signer=None)
+    except SignatureInvalid:
+        return SignatureState(state="invalid", signer=None)
+    except SignatureUntrusted:
+        return SignatureState(state="unsigned", signer=None)

@@ -48,11 +48,19 @@ KINDS: dict[type[Exception], Kind] = {
     errors.UploadTimedOut: Kind(408, "upload_timed_out", "The upload took too long"),
     errors.BodyTooLarge: Kind(413, "body_too_large", "The upload is too large"),
     errors.MediaTypeUnsupported: Kind(415, "media_type_unsupported", "This kind of body is not taken"),
+    errors.TransferSyntaxUnsupported: Kind(
+        415, "transfer_syntax_unsupported", "Pixels compressed in this way are not taken"
+    ),
+    errors.NotUltrasound: Kind(422, "not_ultrasound", "The instance is no ultrasound image"),
+    errors.NoTissueRegion: Kind(422, "no_tissue_region", "The instance shows no tissue"),
+    errors.NoPixels: Kind(422, "no_pixels", "The instance has no pixels"),
+    errors.FrameUnknown: Kind(422, "frame_unknown", "There is no such frame"),
     errors.QueueFull: Kind(429, "queue_full", "The service is busy", retry_after_s=1),
     errors.ClientGone: CLIENT_GONE,
     errors.ModelNotReady: Kind(503, "model_not_ready", "The model is not ready", retry_after_s=5),
     errors.KeysUnusable: Kind(503, "keys_unusable", "The API keys cannot be read"),
     errors.StoreSetBack: Kind(503, "store_set_back", "The model store was set back"),
+    errors.VersionTooLarge: Kind(503, "version_too_large", "There is no memory for this version"),
     errors.StateUnusable: Kind(503, "state_unusable", "The service's own folder cannot be used"),
     errors.JobUnknown: Kind(404, "job_unknown", "There is no such job"),
     errors.JobNotInState: Kind(409, "job_not_in_state", "The job is in another state"),
@@ -82,6 +90,7 @@ KINDS: dict[type[Exception], Kind] = {
     store_errors.SignatureInvalid: Kind(409, "signature_invalid", "The version's signature is not of this version"),
     store_errors.ManifestInvalid: Kind(503, "version_damaged", "The version is damaged"),
     store_errors.IntegrityError: Kind(503, "version_damaged", "The version is damaged"),
+    store_errors.KeyUnusable: Kind(503, "trusted_keys_unusable", "The keys of trusted signers cannot be read"),
     store_errors.StoreUnusable: Kind(503, "store_unusable", "The model store cannot be read"),
     ClientDisconnect: CLIENT_GONE,
 }
@@ -156,7 +165,7 @@ def problem_response(
         type=f"{request.scope.get('root_path', '')}/problems/{kind.code}",
         title=kind.title,
         status=kind.status,
-        detail=detail,
+        detail=told(request, detail),
         instance=request.state.request_id,
         code=kind.code,
         retry_after_s=kind.retry_after_s,
@@ -166,6 +175,11 @@ def problem_response(
     if kind.retry_after_s is not None:
         headers["Retry-After"] = str(kind.retry_after_s)
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
+
+
+def told(request: Request, text: str) -> str:
+    """What is told of the service to whoever asks: the names of its folders' settings, and not where they are."""
+    return cast(str, request.app.state.told(text))
 
 
 def install(app: FastAPI) -> None:

@@ -244,28 +244,31 @@ class AliasChange(Schema):
     """The version that the alias names until now, null for none: if it is another, somebody was faster."""
 
 
-class AliasRollback(Schema):
-    """Why the newest promotion of an alias shall be undone."""
+class AliasUndone(Schema):
+    """Why the newest promotion of an alias shall be undone, or the alias ended."""
 
     model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["It misses small lesions."])]
     """Kept on the record, with the name of the key."""
     expected_current: Annotated[int, Field(examples=[2])]
-    """The version that the alias names until now: a request that is sent twice undoes one promotion."""
+    """The version that the alias names until now: a request that is sent twice is done once."""
 
 
 class RecordedPromotion(Schema):
     """A promotion record."""
 
     number: int
-    action: Literal["promote", "rollback"]
+    action: Literal["promote", "rollback", "withdraw"]
     alias: str
     version: int
+    """That the alias names now, or with `withdraw` no more."""
     digest: str
     by: str
     """The key's name and id."""
     why: str
+    not_compared: str | None
+    """What the gate could not compare with production, and why; null where there is nothing to say."""
     at: datetime
 
 
@@ -327,9 +330,19 @@ class ShadowRun(Schema):
     """Null without a candidate that is loaded and is not production."""
 
 
+class SignatureState(Schema):
+    """Who vouches for a version, as the signatures and the trusted keys are now."""
+
+    state: Literal["trusted", "unsigned", "signer_unknown", "invalid", "not_looked_at"]
+    """`signer_unknown`: no trusted key made it. `not_looked_at`: `EFSNET_SIGNATURES` is `off`."""
+    signer: str | None
+    """Name of the trusted key; null without one."""
+
+
 class PublishedVersion(VersionSummary):
     """A published version with all that it says of itself."""
 
+    signature: SignatureState
     manifest: Manifest
 
 
