@@ -2,6 +2,7 @@
 
 import io
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,16 +155,33 @@ class FakeAnalysis:
         version = version or self.version
         pin(version)
         self.asked.append(version)
-        return Answer(version, tuple(_result(header, role, version) for role in ("SR", "SEG")[: 1 + self.found]))
+        roles = ("SR", "SEG") if self.finds(str(header.SOPInstanceUID)) else ("SR",)
+        return Answer(version, tuple(_result(header, role, version) for role in roles))
+
+    def finds(self, sop_instance_uid: str) -> bool:
+        """Whether there is something in an image."""
+        return self.found
+
+
+def _own_uid(*parts: str) -> str:
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(parts)).int}"
 
 
 def _result(source: Dataset, role: str, version: str) -> Result:
     number = {"SEG": 9001, "SR": 9002}[role]
-    name = f"2.25.{int.from_bytes(f'{version}{source.SOPInstanceUID}{role}'.encode()[-20:], 'big')}"
-    subject = Subject(source.StudyInstanceUID, f"2.25.{number}{source.StudyInstanceUID.replace('.', '')}", name)
+    name = _own_uid(version, source.SOPInstanceUID, role)
+    subject = Subject(source.StudyInstanceUID, _own_uid(version, source.StudyInstanceUID, role), name)
     reference = Dataset()
     reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    content = instance(subject, role, SeriesNumber=number, CurrentRequestedProcedureEvidenceSequence=[reference])
+    content = instance(
+        subject,
+        role,
+        SOPClassUID={"SEG": "1.2.840.10008.5.1.4.1.1.66.4", "SR": "1.2.840.10008.5.1.4.1.1.88.33"}[role],
+        PatientID=source.PatientID,
+        PatientName=source.PatientName,
+        SeriesNumber=number,
+        CurrentRequestedProcedureEvidenceSequence=[reference],
+    )
     return Result(role, name, content)
 
 
