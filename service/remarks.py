@@ -14,6 +14,10 @@ _DETAILS: dict[str, str] = {
     Finding.SIXTEEN_BIT: "The image has more than 8 bits a pixel; the 8 highest are used.",
     Finding.ROTATED_BY_EXIF: "The image was turned as its EXIF orientation says; rows and columns are those after it.",
     Finding.SMALL: "The image is so small that the network sees mostly blur.",
+    "region_unknown": "The instance does not say where its picture is; all of it was analysed, text and scales too.",
+    "several_regions": "The instance has several pictures of tissue; the largest was analysed.",
+    "doppler": "Colours of blood flow lie over the picture; the network was trained without.",
+    "burned_in_annotation": "The instance says that text or marks are drawn into its pixels; they may be marked too.",
     Finding.FLAT: "The image has hardly any contrast: it is black, saturated or empty.",
 }
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from efsnet.batching import Predicting
 from efsnet.errors import GeometryError
@@ -183,20 +183,37 @@ class Segmenter:
             segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
             answer = encode(segmentation)
             stages.end("encode")
-            self._tell(loaded, segmentation)
+            self.tell(loaded, segmentation)
             return answer
 
         def work_in_turn(worker: int) -> T:
             with _turn(upload.data):
                 return work(worker)
 
+        return await self.in_time(self.work(work_in_turn))
+
+    async def work(self, work: Callable[[int], T]) -> T:
+        """What a worker makes of a piece of work. Given up when this is cancelled.
+
+        Raises:
+            QueueFull: Too much work waits already.
+        """
+        return await asyncio.wrap_future(self.pool.submit(work))
+
+    async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work that is given up at the deadline.
+
+        Raises:
+            DeadlineExceeded: It was not ready in time.
+        """
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await asyncio.wrap_future(self.pool.submit(work_in_turn))
+                return await work
         except TimeoutError as error:
             raise DeadlineExceeded(f"The answer was not ready within {self._deadline_s:g} s.") from error
 
-    def _tell(self, loaded: LoadedVersion, segmentation: Segmentation) -> None:
+    def tell(self, loaded: LoadedVersion, segmentation: Segmentation) -> None:
+        """Counts what became of an image."""
         names = loaded.version.name, str(loaded.version.number)
         for stage, seconds in segmentation.seconds.items():
             self._metrics.stage_duration.labels(stage, *names).observe(seconds)

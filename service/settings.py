@@ -98,7 +98,13 @@ class Settings(BaseSettings):
     trusted_keys: Annotated[Path | None, AfterValidator(_expanded)] = None
     """Folder of the public keys (`*.pub`) whose signatures are trusted; by default the key of the shipped versions."""
     max_body_bytes: PositiveInt = 10_000_000
-    """Largest request body."""
+    """Largest request body, but for DICOM."""
+    max_dicom_bytes: PositiveInt = 100_000_000
+    """Largest DICOM file; a cine loop is larger than a photograph."""
+    max_frames: PositiveInt = 1000
+    """Frames of a DICOM file that are taken at most."""
+    large_uploads: PositiveInt = 2
+    """Uploads above `EFSNET_MAX_BODY_BYTES` in work at the same time; one more is refused with 429. Bounds memory."""
     max_pixels: PositiveInt = 25_000_000
     """Largest image, in pixels, found from its header before it is decoded."""
     upload_timeout_s: PositiveFloat = 30.0

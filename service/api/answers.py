@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from efsnet.preprocessing import to_input
 from efsnet.rendering import overlay_png, palette_png
 from model_store.loading import LoadedVersion
 from service.api import schemas
+from service.dicom.analysis import Analysis, FrameFinding
 from service.segmentation import MaskSpace, Segmentation
 
 NOTICE = "Research use only. Not a medical device."
@@ -29,11 +30,16 @@ class Question:
     loaded: LoadedVersion
     format: Format
     mask_space: MaskSpace
+    image: schemas.UploadedImage | None = None
+    """What is told of the image, where it is more than its size."""
 
 
 def answer(question: Question, segmentation: Segmentation) -> Response:
     """The answer; takes milliseconds of a core, so it is made by a worker."""
-    response = _ANSWERS[question.format](question, segmentation)
+    return _with_model(_ANSWERS[question.format](question, segmentation), question)
+
+
+def _with_model(response: Response, question: Question) -> Response:
     version = question.loaded.version
     response.headers["X-Model-Name"] = version.name
     response.headers["X-Model-Version"] = str(version.number)
@@ -42,23 +48,79 @@ def answer(question: Question, segmentation: Segmentation) -> Response:
     return response
 
 
+def answer_of_instance(question: Question, analysis: Analysis) -> Response:
+    """The answer to a DICOM instance: of a single frame as to an image, of several frame by frame.
+
+    Pictures are of the key frame.
+
+    Raises:
+        ImageUndecodable: The frame of the picture is damaged.
+    """
+    finding = analysis.key_finding
+    if question.format in ("json", "rle") and len(analysis.findings) > 1:
+        return _with_model(_frames(question, analysis), question)
+    picture_of = replace(question, image=_image_of(analysis))
+    return answer(picture_of, analysis.segmentation(finding))
+
+
+def _frames(question: Question, analysis: Analysis) -> Response:
+    first = analysis.findings[0]
+    content = schemas.FramesAnswer(
+        request_id=question.request_id,
+        model=schemas.model_of(question.loaded),
+        image=_image_of(analysis),
+        mask=schemas.Mask(space=question.mask_space, rows=first.rows, columns=first.columns),
+        key_frame_number=analysis.key_frame_index + 1,
+        frames=tuple(_frame(finding) for finding in analysis.findings),
+        notice=NOTICE,
+    )
+    return Response(content.model_dump_json(), media_type="application/json")
+
+
+def _frame(finding: FrameFinding) -> schemas.FrameAnswer:
+    measurement = finding.measurement
+    return schemas.FrameAnswer(
+        frame_number=finding.frame_index + 1,
+        classes=tuple(
+            schemas.AreaWithMask(**asdict(area), rle=schemas.Rle.model_validate(finding.masks[area.number]))
+            for area in measurement.classes
+        ),
+        lesions=tuple(schemas.Lesion.model_validate(lesion) for lesion in measurement.lesions),
+        warnings=tuple(schemas.Remark.model_validate(remark) for remark in finding.remarks),
+        timing_ms=_timing(finding.seconds),
+    )
+
+
+def _image_of(analysis: Analysis) -> schemas.UploadedImage:
+    source, region, spacing = analysis.source, analysis.source.region, analysis.spacing
+    return schemas.UploadedImage(
+        rows=source.rows,
+        columns=source.columns,
+        pixel_spacing_mm=spacing and (spacing.row_mm, spacing.column_mm),
+        region_xywh=(region.left, region.top, region.columns, region.rows),
+        frames=source.number_of_frames,
+    )
+
+
+def _timing(seconds: Mapping[str, float]) -> schemas.TimingMs:
+    return schemas.TimingMs(**{stage: round(1000 * spent, 3) for stage, spent in seconds.items()})
+
+
 def _json(question: Question, segmentation: Segmentation) -> Response:
     since = time.perf_counter()
     masks = {area.number: _rle(segmentation, area.number) for area in segmentation.measurement.classes}
     seconds = {**segmentation.seconds, "encode": time.perf_counter() - since}
-    image = segmentation.image
-    spacing = image.spacing and (image.spacing.row_mm, image.spacing.column_mm)
     content = schemas.SegmentationAnswer(
         request_id=question.request_id,
         model=schemas.model_of(question.loaded),
-        image=schemas.UploadedImage(rows=image.rows, columns=image.columns, pixel_spacing_mm=spacing),
+        image=question.image or _image(segmentation.image),
         mask=_mask(question, segmentation),
         classes=tuple(
             schemas.AreaWithMask(**asdict(area), rle=masks[area.number]) for area in segmentation.measurement.classes
         ),
         lesions=tuple(schemas.Lesion.model_validate(lesion) for lesion in segmentation.measurement.lesions),
         warnings=_warnings(segmentation),
-        timing_ms=schemas.TimingMs(**{stage: round(1000 * spent, 3) for stage, spent in seconds.items()}),
+        timing_ms=_timing(seconds),
         notice=NOTICE,
     )
     return Response(content.model_dump_json(), media_type="application/json")
@@ -110,6 +172,11 @@ def _picture(segmentation: Segmentation, content: bytes) -> Response:
 
 def _rle(segmentation: Segmentation, class_number: int) -> schemas.Rle:
     return schemas.Rle.model_validate(rle.encode(segmentation.label_map.mask(class_number)))
+
+
+def _image(image: Image) -> schemas.UploadedImage:
+    spacing = image.spacing and (image.spacing.row_mm, image.spacing.column_mm)
+    return schemas.UploadedImage(rows=image.rows, columns=image.columns, pixel_spacing_mm=spacing)
 
 
 def _mask(question: Question, segmentation: Segmentation) -> schemas.Mask:

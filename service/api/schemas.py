@@ -104,7 +104,11 @@ class UploadedImage(Schema):
     rows: int
     columns: int
     pixel_spacing_mm: tuple[float, float] | None
-    """Distance between rows, between columns; null if the request gave none."""
+    """Distance between rows, between columns; null if neither the request nor a DICOM instance gave it."""
+    region_xywh: tuple[int, int, int, int] | None = None
+    """Of a DICOM instance, the part that was analysed: first column, first row, columns, rows."""
+    frames: int = 1
+    """Of a DICOM instance."""
 
 
 class Mask(Schema):
@@ -170,6 +174,31 @@ class SegmentationAnswer(Schema):
     """The largest first."""
     warnings: tuple[Remark, ...]
     timing_ms: TimingMs
+    notice: str
+
+
+class FrameAnswer(Schema):
+    """What was found in one frame."""
+
+    frame_number: int
+    """From 1."""
+    classes: tuple[AreaWithMask, ...]
+    lesions: tuple[Lesion, ...]
+    """The largest first."""
+    warnings: tuple[Remark, ...]
+    timing_ms: TimingMs
+
+
+class FramesAnswer(Schema):
+    """The answer to a DICOM instance of several frames, unless one of them was asked for."""
+
+    request_id: str
+    model: AnsweringModel
+    image: UploadedImage
+    mask: Mask
+    key_frame_number: int
+    """Of the frame with the largest lesion, from 1; the first one where there is none."""
+    frames: tuple[FrameAnswer, ...]
     notice: str
 
 

@@ -29,10 +29,12 @@ from model_store.errors import (
     VersionUnknown,
 )
 from service import errors
-from service.api.answers import Format, Question, answer
+from service.api.answers import Format, Question, answer, answer_of_instance
 from service.api.problems import PARAMETER_INVALID, responses
-from service.api.schemas import MasksAnswer, SegmentationAnswer
-from service.api.uploads import FIELD, FORM, RAW, read_upload
+from service.api.schemas import FramesAnswer, MasksAnswer, SegmentationAnswer
+from service.api.uploads import FIELD, FORM, RAW, Uploads
+from service.dicom.analyser import Analyser, DicomUpload
+from service.dicom.source import is_dicom
 from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload, parse_spacing
 from service.settings import Settings
 from service.shadow import Shadow
@@ -46,7 +48,7 @@ _OFFERED: dict[str, Format] = {
     "image/png": "png",
     "image/*": "png",
 }
-_FILE = {"type": "string", "format": "binary", "description": "A PNG, JPEG, BMP or TIFF file"}
+_FILE = {"type": "string", "format": "binary", "description": "A PNG, JPEG, BMP, TIFF or DICOM file"}
 _BODY = {
     "required": True,
     "content": {
@@ -73,6 +75,8 @@ _PROBLEMS = responses(
     *(errors.BodyEmpty, errors.FormMalformed, errors.FormFieldUnknown, errors.TooManyFiles),
     *(errors.MediaTypeNotOffered, errors.UploadTimedOut, errors.BodyTooLarge, errors.MediaTypeUnsupported),
     *(errors.QueueFull, errors.ModelNotReady, errors.DeadlineExceeded, PARAMETER_INVALID),
+    *(errors.NotUltrasound, errors.NoTissueRegion, errors.NoPixels, errors.FrameUnknown),
+    errors.TransferSyntaxUnsupported,
     *(ImageUndecodable, ImageHasSeveralFrames, ImageFormatUnsupported, TooManyPixels),
     *(ModelUnknown, VersionUnknown, IntegrityError, StoreUnusable, ModelUnusable, EngineUnavailable),
     *(Unsigned, SignerUnknown, SignatureInvalid, errors.StoreSetBack, errors.StateUnusable),
@@ -94,13 +98,21 @@ class SegmentQuery(BaseModel):
     version: Annotated[str, Field(min_length=1, max_length=80, examples=["production"])] | SkipJsonSchema[None] = None
     """A version's number, alias, or digest in full; `production` without it."""
     pixel_spacing_mm: Annotated[str, Field(max_length=64, examples=["0.1,0.1"])] | SkipJsonSchema[None] = None
-    """Distance between rows and between columns in mm, as ROW,COLUMN. Areas in mm² are given only with it."""
+    """Distance between rows and between columns in mm, as ROW,COLUMN. Areas in mm² are given only with it, or where a
+    DICOM instance states it."""
+    frame: Annotated[int, Field(ge=1, le=1_000_000, examples=[1])] | SkipJsonSchema[None] = None
+    """Of a DICOM instance of several frames, the one to segment, from 1; all of them without it."""
 
     @field_validator("pixel_spacing_mm")
     @classmethod
     def _is_a_spacing(cls, text: str | None) -> str | None:
         _spacing(text)
         return text
+
+    @property
+    def frame_index(self) -> int | None:
+        """The asked frame, from 0."""
+        return None if self.frame is None else self.frame - 1
 
     @property
     def spacing(self) -> PixelSpacing | None:
@@ -117,20 +129,18 @@ def _spacing(text: str | None) -> PixelSpacing | None:
         raise ValueError(str(error)) from error
 
 
-def segment_routes(segmenter: Segmenter, settings: Settings, shadow: Shadow) -> APIRouter:
+def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings, shadow: Shadow) -> APIRouter:
     """The use of the service."""
     router = APIRouter(tags=["segmentation"])
-    uploads = asyncio.Semaphore(settings.upload_capacity)
+    uploads = Uploads(settings)
 
-    async def received(request: Request) -> bytes:
-        if uploads.locked():
-            raise errors.QueueFull(f"{settings.upload_capacity} uploads are being received already.")
-        async with uploads:
-            return await read_upload(request, max_bytes=settings.max_body_bytes, timeout_s=settings.upload_timeout_s)
+    async def analysed(upload: DicomUpload, question: Question) -> Response:
+        analysis = await analyser.analyse(upload, question.loaded)
+        return await segmenter.work(lambda _: answer_of_instance(question, analysis))
 
     @router.post(
         "/v1/segment",
-        response_model=SegmentationAnswer | MasksAnswer,
+        response_model=SegmentationAnswer | MasksAnswer | FramesAnswer,
         responses={**_PICTURE, **_PROBLEMS},
         openapi_extra={"requestBody": _BODY},
     )
@@ -142,24 +152,32 @@ def segment_routes(segmenter: Segmenter, settings: Settings, shadow: Shadow) -> 
             curl -F image=@image.png http://127.0.0.1:8000/v1/segment
             curl -H 'Content-Type: image/png' --data-binary @image.png 'http://127.0.0.1:8000/v1/segment?format=rle'
 
-        The image is resized to the version's input, and the mask comes back on the image's own grid.
+        The image is resized to the version's input, and the mask comes back on the image's own grid. Of a DICOM
+        instance the region of tissue is segmented; one of several frames is answered frame by frame.
         """
         request.state.format = asked = query.format or _negotiated(",".join(request.headers.getlist("accept")))
         # What can be refused without the body is, so that nobody uploads it in vain.
         segmenter.pool.refuse_if_full()
         expected = await segmenter.versions.expect(query.model, query.version)
         request.state.model, request.state.version = expected.name, expected.number
-        upload = Upload(await received(request), query.spacing, query.mask_space)
-        loaded = await segmenter.versions.get(query.model, query.version)
-        request.state.version = loaded.version.number  # another one, if it was promoted meanwhile
-        question = Question(request.state.request_id, loaded, asked, query.mask_space)
+        async with uploads.room(request):
+            data = await uploads.receive(request)
+            loaded = await segmenter.versions.get(query.model, query.version)
+            request.state.version = loaded.version.number  # another one, if it was promoted meanwhile
+            question = Question(request.state.request_id, loaded, asked, query.mask_space)
+            if is_dicom(data):
+                instance = DicomUpload(data, query.frame_index, query.spacing, query.mask_space)
+                return await _unless_gone(request, segmenter.in_time(analysed(instance, question)))
+            if query.frame_index:
+                raise errors.FrameUnknown("The file holds one picture, and no frame of that number.")
 
-        def encode(segmentation: Segmentation) -> Response:
-            response = answer(question, segmentation)
-            shadow.offer(loaded, segmentation)
-            return response
+            def encode(segmentation: Segmentation) -> Response:
+                response = answer(question, segmentation)
+                shadow.offer(loaded, segmentation)
+                return response
 
-        return await _unless_gone(request, segmenter.segment(upload, loaded, encode))
+            upload = Upload(data, query.spacing, query.mask_space)
+            return await _unless_gone(request, segmenter.segment(upload, loaded, encode))
 
     return router
 

@@ -4,61 +4,132 @@ Starlette's own form parser writes parts above 1 MB to a temporary file, so the 
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from service.dicom.source import is_dicom
 from service.errors import (
     BodyEmpty,
     BodyTooLarge,
     FormFieldUnknown,
     FormMalformed,
     MediaTypeUnsupported,
+    QueueFull,
     TooManyFiles,
     UploadTimedOut,
 )
+from service.settings import Settings
 
 FIELD = "image"
 FORM = "multipart/form-data"
+DICOM = "application/dicom"
+HEAD_BYTES = 132
+"""From which a file tells whether it is DICOM."""
 RAW = (
     "image/png",
     "image/jpeg",
     "image/bmp",
     "image/tiff",
+    DICOM,
     "application/octet-stream",
 )
 
 
-async def read_upload(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """How large a file may be, by its first bytes: a cine loop is larger than a photograph."""
+
+    image_bytes: int
+    dicom_bytes: int
+
+    def may_be_large(self, headers: Headers) -> bool:
+        """Whether the body of a request with these headers may hold more than an image has."""
+        if headers.get("content-type", "").startswith("image/"):
+            return False
+        return "content-length" not in headers or int(headers["content-length"]) > self.image_bytes
+
+    def of(self, media_type: str, head: bytes) -> int:
+        """For a body of this media type whose file begins like this; the larger one as long as that is not known."""
+        known_image = media_type.startswith("image/") or (len(head) >= HEAD_BYTES and not is_dicom(head))
+        return self.image_bytes if known_image else max(self.image_bytes, self.dicom_bytes)
+
+
+class Uploads:
+    """Room for uploads: how many are received at the same time, and how many large ones are in work."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limits = UploadLimits(settings.max_body_bytes, settings.max_dicom_bytes)
+        self._receiving = asyncio.Semaphore(settings.upload_capacity)
+        self._large = asyncio.Semaphore(settings.large_uploads)
+
+    async def receive(self, request: Request) -> bytes:
+        """The uploaded file, as `read_upload` gives it.
+
+        Raises:
+            QueueFull: Enough are being received already.
+        """
+        if self._receiving.locked():
+            raise QueueFull(f"{self._settings.upload_capacity} uploads are being received already.")
+        async with self._receiving:
+            return await read_upload(request, limits=self._limits, timeout_s=self._settings.upload_timeout_s)
+
+    @asynccontextmanager
+    async def room(self, request: Request) -> AsyncIterator[None]:
+        """Memory for an upload until it is answered: of those that may be large there are few at the same time.
+
+        Raises:
+            QueueFull: Enough of them are in work already.
+        """
+        if not self._limits.may_be_large(request.headers):
+            yield
+            return
+        if self._large.locked():
+            raise QueueFull(f"{self._settings.large_uploads} large files are in work already.")
+        async with self._large:
+            yield
+
+
+async def read_upload(request: Request, *, limits: UploadLimits, timeout_s: float) -> bytes:
     """The bytes of the uploaded file.
 
     Raises:
         UploadError: The body is empty, too large, too slow, of another media type, or not the expected form.
         starlette.requests.ClientDisconnect: The client left.
     """
-    body = _body(request.headers.get("content-type", "application/octet-stream"))
-    too_large = (
-        f"The body is over the limit of {max_bytes:,} bytes: send a smaller file, or raise EFSNET_MAX_BODY_BYTES."
-    )
+    media_type = request.headers.get("content-type", "application/octet-stream")
+    body = _body(media_type)
     # A Content-Length that is no number does not get past the server.
-    if int(request.headers.get("content-length", 0)) > max_bytes:
-        raise BodyTooLarge(too_large)
+    _check(int(request.headers.get("content-length", 0)), limits.of(media_type, b""))
     received = 0
     try:
         async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
                 received += len(chunk)
-                if received > max_bytes:
-                    raise BodyTooLarge(too_large)
+                _check(received, limits.of(media_type, body.head))
                 body.write(chunk)
     except TimeoutError as error:
         raise UploadTimedOut(f"The body did not arrive within {timeout_s:g} s.") from error
     image = body.close()
     if not image:
         raise BodyEmpty(f"There is no image in the body: send the file as the body, or as the form field `{FIELD}`.")
+    _check(len(image), limits.of(media_type, body.head.ljust(HEAD_BYTES, b"\0")))
     return image
+
+
+def _check(count: int, limit: int) -> None:
+    if count > limit:
+        raise BodyTooLarge(
+            f"The body is over the limit of {limit:,} bytes: send a smaller file, or raise EFSNET_MAX_BODY_BYTES, for "
+            "DICOM EFSNET_MAX_DICOM_BYTES."
+        )
 
 
 def _body(content_type: str) -> "_RawBody | _FormBody":
@@ -83,6 +154,10 @@ class _RawBody:
 
     def write(self, chunk: bytes) -> None:
         self._content += chunk
+
+    @property
+    def head(self) -> bytes:
+        return bytes(self._content[:HEAD_BYTES])
 
     def close(self) -> bytes:
         return bytes(self._content)
@@ -119,6 +194,10 @@ class _FormBody:
             self._parser.write(chunk)
         except FormParserError as error:
             raise FormMalformed("The body is not the form that its Content-Type says.") from error
+
+    @property
+    def head(self) -> bytes:
+        return bytes(self._image[:HEAD_BYTES])
 
     def close(self) -> bytes:
         if not self._complete:

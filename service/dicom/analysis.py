@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efsnet import rle
-from efsnet.image import image_from_pixels
+from efsnet.image import PixelSpacing, image_from_pixels
 from efsnet.maps import LabelMap
 from efsnet.measurement import Measurement
 from efsnet.rle import RunLengths
@@ -70,6 +70,8 @@ class Analysis:
     """What analysed it: the version, its predictor and engine."""
     findings: tuple[FrameFinding, ...]
     """In the order of the frames; at least one."""
+    spacing: PixelSpacing | None
+    """Of the region that was analysed: given by a person, or the instance's own."""
     mask_space: MaskSpace = "original"
 
     @property
@@ -93,5 +95,5 @@ class Analysis:
         Raises:
             ImageUndecodable: the frame's pixels are damaged.
         """
-        image = image_from_pixels(self.source.displayed(finding.frame_index), spacing=self.source.spacing)
+        image = image_from_pixels(self.source.displayed(finding.frame_index), spacing=self.spacing)
         return Segmentation(image, finding.label_map, finding.measurement, finding.remarks, dict(finding.seconds))

@@ -86,7 +86,7 @@ def _answer(header: FrameHeader, frame: bytes, sink: BinaryIO) -> None:
 
 def _decoded(header: FrameHeader, frame: bytes) -> tuple[PixelsHeader, bytes]:
     from pydicom.encaps import encapsulate
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax = header["transfer_syntax_uid"]
     array, told = get_decoder(syntax).as_array(

@@ -1,5 +1,6 @@
 """From the stored bytes of a frame to its pixels: compressed ones are decoded by a process of their own."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -29,7 +30,8 @@ PATIENCE_S = 30.0
 
 DAMAGED = "The pixel data is truncated or damaged, or not as the header says. Send the instance anew."
 
-Pixels = NDArray[np.uint8] | NDArray[np.int8] | NDArray[np.uint16] | NDArray[np.int16]
+Pixels = NDArray[np.integer[Any]]
+"""Of 8 or 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def decode_native(frame: bytes | memoryview, layout: Layout, transfer_syntax_uid
     Raises:
         ImageUndecodable: it has not the length that its layout asks for.
     """
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     if len(frame) != layout.frame_bytes:
         raise ImageUndecodable(DAMAGED)
@@ -147,10 +149,8 @@ class DecoderProcess:
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):  # of what it had not read yet
                     pipe.close()
-                except BrokenPipeError:  # of what it had not read yet
-                    pass
         process.wait()
 
 

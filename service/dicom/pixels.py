@@ -29,7 +29,7 @@ def displayed(frame: DecodedFrame, layout: Layout, header: Any) -> NDArray[np.ui
     Raises:
         ImageUndecodable: a look-up table or a window cannot be used.
     """
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     if frame.photometric_interpretation in MONOCHROME:
         return _grey(frame.pixels, layout, header)
@@ -51,11 +51,12 @@ def _grey(pixels: Pixels, layout: Layout, header: Any) -> NDArray[np.uint8]:
         # Bits above those stored may hold an overlay of the old kind, which is no grey value.
         pixels = pixels & pixels.dtype.type(2**layout.bits_stored - 1)
     lowest = -(2 ** (layout.bits_stored - 1)) if signed else 0
-    values, (low, high) = pixels, (float(lowest), float(lowest + 2**layout.bits_stored))
+    values: NDArray[Any] = pixels
+    low, high = float(lowest), float(lowest + 2**layout.bits_stored)
     if has_transformation(header):
         values, (low, high) = _transformed(pixels, (low, high), header)
     elif not signed and layout.bits_stored == 8 and pixels.dtype == np.uint8:
-        return _upright(pixels, layout)
+        return _upright(pixels.astype(np.uint8), layout)
     # The range has one value more than its highest, so that 16 bits become their high byte.
     scaled = np.floor((values.astype(np.float64) - low) * (256 / (high - low)))
     return _upright(np.clip(scaled, 0, 255).astype(np.uint8), layout)
@@ -68,7 +69,7 @@ def _upright(grey: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
 
 def _transformed(pixels: Pixels, span: tuple[float, float], header: Any) -> tuple[NDArray[Any], tuple[float, float]]:
     """Values after the modality and the value of interest transformation, and the range in which they can lie."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     try:
         values = apply_modality_lut(pixels, header)
@@ -81,7 +82,9 @@ def _transformed(pixels: Pixels, span: tuple[float, float], header: Any) -> tupl
         if "VOILUTSequence" in header:
             span = _span_of(header.VOILUTSequence[0])
     except Exception as error:
-        raise ImageUndecodable("Its window, rescale or look-up table cannot be used. Send the instance anew.") from error
+        raise ImageUndecodable(
+            "Its window, rescale or look-up table cannot be used. Send the instance anew."
+        ) from error
     if not (np.isfinite(values).all() and span[1] > span[0] and np.isfinite(span).all()):
         raise ImageUndecodable("Its window, rescale or look-up table cannot be used. Send the instance anew.")
     return values, span

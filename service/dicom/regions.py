@@ -90,9 +90,7 @@ def _number(item: Any, keyword: str) -> float | None:
 
 def _bounds(item: Any, rows: int, columns: int) -> Region | None:
     """The part of a region that lies within the picture; its last row and column belong to it."""
-    corners = [
-        _number(item, f"RegionLocation{name}") for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")
-    ]
+    corners = [_number(item, f"RegionLocation{name}") for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
     if any(corner is None for corner in corners):
         return None
     left, top, right, bottom = (int(corner) for corner in corners if corner is not None)

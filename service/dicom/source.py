@@ -5,7 +5,7 @@ import logging
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +179,9 @@ def read_source(data: bytes, limits: Limits, decoder: DecoderProcess) -> DicomSo
     if "PixelData" not in header:
         raise NoPixels("The instance has no pixels to be segmented.")
     if syntax not in SYNTAXES:
-        raise TransferSyntaxUnsupported("Pixels of this transfer syntax are not read; docs/dicom-conformance.md lists those that are.")
+        raise TransferSyntaxUnsupported(
+            "Pixels of this transfer syntax are not read; docs/dicom-conformance.md lists those that are."
+        )
     layout = _layout(header, limits)
     pixel_data = header["PixelData"].value
     if not isinstance(pixel_data, bytes) or not pixel_data:
@@ -243,7 +245,9 @@ def _require_ultrasound(header: "Dataset") -> None:
     sop_class, modality = _text(header, "SOPClassUID"), _text(header, "Modality")
     if sop_class in ULTRASOUND or (sop_class in SECONDARY_CAPTURE and modality == "US"):
         return
-    raise NotUltrasound("Ultrasound images are taken, and secondary captures of the modality US; this is another object.")
+    raise NotUltrasound(
+        "Ultrasound images are taken, and secondary captures of the modality US; this is another object."
+    )
 
 
 def _layout(header: "Dataset", limits: Limits) -> Layout:

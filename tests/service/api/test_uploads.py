@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from service import errors
-from service.api.uploads import read_upload
+from service.api.uploads import UploadLimits, read_upload
 
 BOUNDARY = "b0undary"
 FILE = 'name="image"; filename="a.png"'
@@ -50,7 +50,7 @@ def request(messages: Sequence[Message], **headers: str) -> Request:
 
 def read(request: Request, *, max_bytes: int = 10_000_000, timeout_s: float = 30) -> bytes:
     """The upload, waited for."""
-    return asyncio.run(read_upload(request, max_bytes=max_bytes, timeout_s=timeout_s))
+    return asyncio.run(read_upload(request, limits=UploadLimits(max_bytes, max_bytes), timeout_s=timeout_s))
 
 
 def read_form(*parts: tuple[str, bytes], closed: bool = True, size: int = 65_536) -> bytes:
