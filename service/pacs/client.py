@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx2
 
@@ -80,7 +81,9 @@ class PacsClient:
         Raises:
             PacsError: It does not answer, or not so.
         """
-        with self._asking("query", "GET", f"{self._url}/{path}", params=query, headers={"Accept": JSON}) as response:
+        # Orthanc 1.10 does not decode an escaped wildcard, and finds nothing.
+        url = f"{self._url}/{path}?{urlencode(query, safe='*?', quote_via=quote)}"
+        with self._asking("query", "GET", url, headers={"Accept": JSON}) as response:
             return _matches(response.read() if response.status_code != HTTPStatus.NO_CONTENT else b"")
 
     def pages(self, path: str, **query: str | int) -> Iterator[Match]:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.end_to_end.processes import free_port
+from tests.end_to_end.processes import clean_environment, free_port
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
 
@@ -21,7 +21,7 @@ class Orthanc:
     def __init__(self, folder: Path, **configuration: object) -> None:
         if shutil.which("Orthanc") is None or not (PLUGINS / "libOrthancDicomWeb.so").exists():
             pytest.skip("needs Debian's orthanc and orthanc-dicomweb")
-        self.port, dicom_port = free_port(), free_port()
+        self.port, self.dicom_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._http = httpx2.Client(base_url=self.url, timeout=30)
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,7 +33,8 @@ class Orthanc:
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "index"),
             "HttpPort": self.port,
-            "DicomPort": dicom_port,
+            "DicomPort": self.dicom_port,
+            "DicomAlwaysAllowStore": True,
             "DicomServerEnabled": True,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
@@ -50,10 +51,12 @@ class Orthanc:
         known = json.loads(self._configuration.read_text()) if self._configuration.exists() else {}
         self._configuration.write_text(json.dumps(known | changes))
 
-    def start(self) -> None:
-        """Starts it, and returns once it answers."""
+    def start(self, **variables: str) -> None:
+        """Starts it with these variables, and returns once it answers."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(["Orthanc", str(self._configuration)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                ["Orthanc", str(self._configuration)], stdout=log, stderr=log, env=clean_environment(**variables)
+            )
         end = time.monotonic() + 60
         while time.monotonic() < end and self._process.poll() is None:
             try:

@@ -1,6 +1,7 @@
 """The loop with a real Orthanc: every image is answered in its study once, whatever is killed when."""
 
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -179,6 +180,59 @@ def test_what_is_delivered_five_times_is_answered_once(orthanc: Orthanc, service
     time.sleep(3)
 
     assert answered(orthanc) == expected([first, late])
+
+
+@pytest.mark.skipif(shutil.which("storescu") is None, reason="needs Debian's dcmtk")
+def test_what_a_scanner_sends_is_answered(orthanc: Orthanc, services: list[Service], tmp_path: Path) -> None:
+    """By C-STORE into Orthanc, as scanners and most PACS send."""
+    services[0].start()
+    file = tmp_path / "image.dcm"
+    file.write_bytes(scan(image(1, 2)))
+    subprocess.run(["storescu", "127.0.0.1", str(orthanc.dicom_port), file], check=True)
+    await_answers(orthanc, 2)
+
+    assert answered(orthanc) == expected([image(1, 2)])
+
+
+def test_a_hint_of_orthanc_is_an_order(repository: Path, orthanc: Orthanc, services: list[Service]) -> None:
+    """The Lua script tells the service of an image, though nothing reads the change log."""
+    service = services[0]
+    service.environment |= {"EFSNET_PACS_SWEEP_S": "100000"}
+    del service.environment["EFSNET_PACS_ORTHANC_URL"]
+    service.start()
+    orthanc.kill()
+    orthanc.configure(LuaScripts=[str(repository / "docker" / "orthanc" / "hint.lua")])
+    orthanc.start(EFSNET_URL=service.url)
+    orthanc.send(scan(image(1, 2)))
+    await_answers(orthanc, 2, seconds=30)
+
+    assert answered(orthanc) == expected([image(1, 2)])
+
+
+def test_the_backfill_answers_what_was_there_before(orthanc: Orthanc, services: list[Service]) -> None:
+    """By a search for studies; the dry run before it has stored nothing; to give the command again changes nothing."""
+    service = services[0]
+    service.environment["EFSNET_PACS_WRITE"] = "false"
+    subjects = [image(study, number) for study in range(3) for number in range(2)]
+    for subject in subjects:
+        orthanc.send(scan(subject))
+    service.start()
+    end = time.monotonic() + 60
+    while service.counts() != {"done": len(subjects)} and time.monotonic() < end:
+        time.sleep(0.2)
+    assert orthanc.results() == []
+
+    service.kill(signal.SIGTERM)
+    service.environment["EFSNET_PACS_WRITE"] = "true"
+    service.start()
+    command = [sys.executable, "-m", "service", "backfill", "--query", "PatientID=PLANTED-ID-*"]
+    for _ in range(2):
+        told = subprocess.run(
+            command, env=clean_environment(**service.environment), check=True, capture_output=True, text=True
+        )
+        assert "3 studies are queued" in told.stderr
+
+    assert answered(orthanc) == expected(subjects)
 
 
 def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, services: list[Service]) -> None:
