@@ -23,6 +23,8 @@ from service.api.pacs import pacs_routes
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
 from service.decisions import Decisions
+from service.dicom.analyser import Analyser
+from service.dicom.source import Limits
 from service.history import History
 from service.keys import KeyRing
 from service.loads import Load, Loader
@@ -70,6 +72,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     metrics.watch(pool)
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
     connection = _connection(settings, metrics)
+    analyser = Analyser(segmenter, Limits(settings.max_pixels, settings.max_frames, settings.max_dicom_bytes))
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
     async def follow(app: FastAPI) -> None:
@@ -89,6 +92,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
             await asyncio.to_thread(connection.stop)
         await app.state.loading
         pool.close()
+        analyser.close()
         shadow.close()
         versions.close()
 
@@ -105,7 +109,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     app.state.told = settings.told
     app.add_middleware(access.Guard, keys=KeyRing(settings.keys_file))
     app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
-    app.include_router(segment_routes(segmenter, settings, shadow))
+    app.include_router(segment_routes(segmenter, analyser, settings, shadow))
     app.include_router(model_routes(versions, settings.read_trust))
     app.include_router(alias_routes(Decisions(history, versions)))
     app.include_router(shadow_routes(shadow, versions))

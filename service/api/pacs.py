@@ -65,7 +65,7 @@ def pacs_routes(connection: "Connection | None") -> APIRouter:
             request.stream(),
             request.headers.get("content-type", ""),
             study_instance_uid=study,
-            max_instance_bytes=door.settings.max_instance_bytes,
+            max_instance_bytes=door.max_bytes,
         )
         for instance in pushed:
             if instance.order:

@@ -43,8 +43,8 @@ COLOURS_OF_THREE = frozenset(COLOURS) - {"PALETTE COLOR"}
 TWO_D, COLOUR_DOPPLER = 0x0001, 0x0010 | 0x0020 | 0x0100
 """Flags in the fourth value of an ultrasound's Image Type (PS3.3 C.8.5.6.1.1)."""
 
-MAX_READS = 400_000
-"""Reads of a file while its elements are told apart: some three for each, of which a cine has thousands. A file of
+MAX_READS = 200_000
+"""Reads of a file while its elements are told apart: one or two for each, of which a cine has thousands. A file of
 millions of tiny elements would keep a core busy for minutes."""
 
 

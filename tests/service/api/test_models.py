@@ -1,10 +1,14 @@
 """What is published, told to clients."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from model_store.manifest import Draft, Manifest
+from model_store.seeding import SHIPPED
+from model_store.signing import generate
 from model_store.store import ModelStore
 from tests.service.conftest import PNG, Start, app_of
 
@@ -46,3 +50,47 @@ def test_a_version_is_listed_as_loaded_once_it_was_asked_for(
     assert not client.get("/v1/models/efsnet/versions/2").json()["loaded"]
     client.post("/v1/segment?version=2", content=image, headers=PNG)
     assert client.get("/v1/models/efsnet/versions/2").json()["loaded"]
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [(None, "unsigned"), (b"garbage", "invalid"), (b"shipped", "signer_unknown")],
+    ids=["none", "garbage", "of another"],
+)
+def test_a_version_tells_what_its_signature_is_worth(
+    start: Start, published_store: ModelStore, tmp_path: Path, content: bytes | None, state: str
+) -> None:
+    """As it is now, whether or not the version is in memory."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    generate(keys / "hospital.pem")
+    signature = published_store.version("efsnet", "1").path / "model.sig"
+    if content:
+        shipped = ModelStore(SHIPPED).version("efsnet", "1").signature() or b""
+        signature.write_bytes(shipped if content == b"shipped" else content)
+    client = start(trusted_keys=keys)
+
+    assert {"state": state, "signer": None} == client.get("/v1/models/efsnet/versions/1").json()["signature"]
+
+
+def test_a_trusted_signature_is_told_with_its_signer(start: Start, tmp_path: Path) -> None:
+    """And that nobody looks, where that is the policy."""
+    store, path = tmp_path / "new", "/v1/models/efsnet/versions/production"
+
+    trusted = start(store=store).get(path).json()["signature"]
+    assert {"state": "trusted", "signer": "efsnet-release"} == trusted
+    unasked = start(store=store, signatures="off").get(path).json()["signature"]
+    assert {"state": "not_looked_at", "signer": None} == unasked
+
+
+def test_trusted_keys_that_are_lost_are_told(start: Start, published_store: ModelStore, tmp_path: Path) -> None:
+    """Where they should be is told by the setting's name."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    generate(keys / "hospital.pem")
+    client = start(trusted_keys=keys)
+    (keys / "hospital.pub").unlink()
+    answer = client.get("/v1/models/efsnet/versions/1")
+
+    assert (503, "trusted_keys_unusable") == (answer.status_code, answer.json()["code"])
+    assert answer.json()["detail"].startswith("EFSNET_TRUSTED_KEYS holds no trusted key")
