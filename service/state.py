@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -31,11 +31,11 @@ def read(path: Path) -> bytes | None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, lock_file: Callable[[int, int], None] = fcntl.flock) -> Iterator[None]:
     """The time in which no other process changes the file. Others may read it meanwhile.
 
     Raises:
-        StateUnusable: Its folder cannot be written to.
+        StateUnusable: Its folder cannot be written to, or its file system has no locks.
     """
     try:
         _make_folder(path.parent)
@@ -46,7 +46,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when it is closed, also by a killed process
+            lock_file(lock, fcntl.LOCK_EX)  # let go of when it is closed, also by a killed process
         except OSError as error:
             raise StateUnusable(
                 f"{path.parent} is where files cannot be locked ({error.strerror}): EFSNET_STATE names another folder."

@@ -170,3 +170,16 @@ def test_a_spacing_that_cannot_be_stops_the_command(
     assert 2 == result.exit_code
     assert "--pixel-spacing-mm: give two distances" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_store_that_was_set_back_is_not_followed(published_store: ModelStore, inputs: Path, tmp_path: Path) -> None:
+    """No more than by the service, which remembers for both."""
+    published_store.promote("efsnet", "production", 1, by="the tests", why="again")
+    files = sorted(inputs.rglob("*.png"))
+    assert 0 == run(published_store, *files, "--out", tmp_path / "out").exit_code
+    (published_store.root / "efsnet/promotions/000002.json").unlink()
+
+    refused = run(published_store, *files, "--out", tmp_path / "other")
+
+    assert (2, False) == (refused.exit_code, (tmp_path / "other" / "areas.csv").exists())
+    assert "was set back or exchanged" in refused.output

@@ -3,23 +3,26 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from efsnet.predictor import Computation
 from model_store.errors import KeyUnusable
-from model_store.loading import LoadedVersion
+from model_store.loading import LoadedVersion, load
 from model_store.manifest import Draft
 from model_store.signatures import RELEASE_KEYS
 from model_store.signing import generate
 from model_store.store import ModelStore
 from model_store.version import Version
 from service.keys import KeyRing
+from service.versions import LOADS_WAITING
 from tests.service.api.test_health import samples, value
 from tests.service.conftest import PNG, Gate, Start
+from tests.service.test_versions import ask
 
 SOON_S = 0.02
 PRODUCTION = "/v1/models/efsnet/aliases/production"
@@ -406,3 +409,125 @@ def test_trusted_keys_that_are_none_keep_the_service_from_starting(start: Start,
     """Rather than from trusting anybody later."""
     with pytest.raises(KeyUnusable, match="holds no trusted key"):
         start(signatures="require", trusted_keys=tmp_path)
+
+
+def withdraw(client: TestClient, alias: str, expected: int) -> Any:
+    """Ends an alias by request."""
+    path = f"/v1/models/efsnet/aliases/{alias}/withdraw"
+    return client.post(path, json={"reason": "tried enough", "expected_current": expected})
+
+
+def test_a_decision_waits_for_no_request(start: Start, store: ModelStore, key: dict[str, str], image: bytes) -> None:
+    """While one version is loaded, and as many requests for others wait as may, a promotion is still taken."""
+    gate = Gate()
+
+    def load_slowly(version: Version) -> LoadedVersion:
+        if version.number == 2:
+            gate.wait()
+        return load(version, Computation(provider="cpu"), workers=2)
+
+    client = start(load_version=load_slowly)
+    client.headers.update(key)
+    with ThreadPoolExecutor(3 + LOADS_WAITING) as clients:
+        try:
+            first = clients.submit(ask, client, image, "2")
+            gate.await_calls(1)
+            others = [clients.submit(ask, client, image, "3") for _ in range(LOADS_WAITING + 1)]
+            refused = next(as_completed(others, timeout=60))  # the others wait
+            promotion = clients.submit(put, client, 4, 1)
+        finally:
+            gate.opened.set()
+
+        assert (429, 200) == (refused.result(), first.result())
+        assert (200, True) == (promotion.result().status_code, promotion.result().json()["serving"])
+
+
+def test_who_is_too_late_is_told_before_anything_is_loaded(
+    start: Start, store: ModelStore, key: dict[str, str]
+) -> None:
+    """Nothing is spent on what cannot be recorded."""
+    loaded: list[int] = []
+
+    def load_noting(version: Version) -> LoadedVersion:
+        loaded.append(version.number)
+        return load(version, Computation(provider="cpu"), workers=2)
+
+    client = start(load_version=load_noting)
+    client.headers.update(key)
+
+    assert "promotion_conflict" == put(client, 2, 3).json()["code"]
+    assert "promotion_conflict" == roll_back(client, 3).json()["code"]
+    assert [1] == loaded
+
+
+def test_a_candidate_is_withdrawn_by_request(start: Start, store: ModelStore, key: dict[str, str]) -> None:
+    """It sees no image any more, and the record says who ended it and why."""
+    client = start(shadow_share=1.0)
+    client.headers.update(key)
+    body = {"version": 2, "reason": "to be tried", "expected_current": None}
+    client.put("/v1/models/efsnet/aliases/candidate", json=body).raise_for_status()
+    assert client.get("/v1/models/efsnet/shadow").json()["agreement"]
+
+    answer = withdraw(client, "candidate", 2)
+
+    assert (200, True) == (answer.status_code, answer.json()["serving"])
+    assert ("withdraw", "tried enough") == tuple(answer.json()["record"][fact] for fact in ("action", "why"))
+    assert client.get("/v1/models/efsnet/shadow").json()["agreement"] is None
+    assert 1 == value(client, "efs_model_promotions_total", alias="candidate", action="withdraw")
+    assert [] == client.get("/v1/models/efsnet/versions/2").json()["aliases"]
+    assert store.promotions("efsnet")[-1].by.startswith("chief (key ")
+
+
+@pytest.mark.parametrize(
+    ("alias", "expected", "problem"),
+    [
+        ("production", 1, (422, "parameter_invalid")),
+        ("production", 2, (409, "promotion_conflict")),
+        ("candidate", 1, (409, "promotion_conflict")),
+    ],
+)
+def test_what_cannot_be_withdrawn_stays(
+    client: TestClient, store: ModelStore, alias: str, expected: int, problem: tuple[int, str]
+) -> None:
+    """Something has to answer, and what names nothing cannot be ended."""
+    answer = withdraw(client, alias, expected)
+
+    assert problem == (answer.status_code, answer.json()["code"])
+    assert 1 == len(store.promotions("efsnet"))
+
+
+def test_what_the_gate_could_not_compare_is_answered(client: TestClient) -> None:
+    """As it stands on the record."""
+    said = "efsnet 2 and efsnet 1, in production, were measured on no same images."
+
+    assert said == put(client, 2, 1).json()["record"]["not_compared"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/efsnet", "/v1/models/efsnet/versions/2"])
+def test_a_store_that_was_set_back_shows_no_aliases(client: TestClient, store: ModelStore, path: str) -> None:
+    """They would be those of another day."""
+    put(client, 2, 1)
+    (store.root / "efsnet/promotions/000002.json").unlink()
+    answer = client.get(path)
+
+    assert (503, "store_set_back") == (answer.status_code, answer.json()["code"])
+
+
+def test_no_answer_tells_where_folders_are(client: TestClient, store: ModelStore) -> None:
+    """Neither readiness, which everybody may ask, nor any other; the names of the settings stand in their place."""
+    put(client, 2, 1)
+    (store.root / "efsnet/promotions/000002.json").unlink()
+    assert eventually(lambda: client.get("/readyz").json().get("troubles"))
+    answers = client.get("/readyz").text + put(client, 3, 2).text
+
+    assert "delete EFSNET_STATE/promotions/efsnet.json" in answers
+    assert str(store.root.parent) not in answers
+
+
+def test_a_service_that_is_not_ready_tells_no_folders(start: Start, store: ModelStore) -> None:
+    """Whatever is wrong with the store."""
+    (store.root / "efsnet/promotions/000001.json").write_text("{}")
+    detail = start().get("/readyz").json()["detail"]
+
+    assert "EFSNET_STORE/efsnet/promotions/000001.json" in detail
+    assert str(store.root) not in detail

@@ -204,3 +204,46 @@ def test_what_is_kept_of_a_key_cannot_change() -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         key.name = "b"  # type: ignore[misc]
+
+
+def test_the_log_names_whose_keys_come_and_go(ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
+    """In the service that runs, whoever made and revoked them; never the key."""
+    caplog.set_level("INFO")
+    text, key = ring.create("radiology", ["infer", "read"], 1)
+    ring.holder(bearer(text), "infer")
+    KeyRing(ring.path).revoke(key.id)
+    with pytest.raises(CredentialsInvalid):
+        ring.holder(bearer(text), "infer")
+
+    until = f"{key.expires_at:%Y-%m-%d}"
+    assert [
+        f"taken from now on: key={key.id} name=radiology scopes=infer,read until={until}",
+        f"revoked: key={key.id} name=radiology",
+    ] == caplog.messages
+    assert text not in caplog.text
+
+
+def test_the_log_names_whose_key_was_refused(ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
+    """And why; of a key that nobody was given, nothing."""
+    text, key = ring.create("radiology", ["infer"], 1)
+    with pytest.raises(ScopeMissing):
+        ring.holder(bearer(text), "publish")
+    expire(ring)
+    for sent in (text, f"{text}x"):
+        with pytest.raises(CredentialsInvalid):
+            ring.holder(bearer(sent), "infer")
+
+    assert [
+        f"refused: key={key.id} name=radiology because=not for publish",
+        f"refused: key={key.id} name=radiology because=expired",
+    ] == caplog.messages
+    assert text not in caplog.text
+
+
+def test_a_file_that_is_too_large_lets_nobody_in(ring: KeyRing) -> None:
+    """It is not cut, lest the keys at its end be forgotten."""
+    text, _ = ring.create("radiology", ["infer"], 1)
+    ring.path.write_text(ring.path.read_text() + " " * 1_000_000)
+
+    with pytest.raises(StateUnusable, match="more than 1,000,000 bytes"):
+        ring.holder(bearer(text), "infer")

@@ -13,6 +13,7 @@ from model_store.store import ModelStore
 from model_store.version import Version
 from tests.service.api.test_health import samples, value
 from tests.service.conftest import PNG, Start
+from tests.service.test_loads import load_heavy
 
 
 class Loader:
@@ -116,3 +117,23 @@ def test_a_production_that_cannot_be_found_counts_as_refused(start: Start, four_
     (four_versions.root / "efsnet/promotions/000001.json").write_text("{}")
 
     assert 1 == value(start(), "efs_model_loads_total", outcome="refused")
+
+
+def test_a_version_that_is_too_large_is_refused(start: Start, four_versions: ModelStore, image: bytes) -> None:
+    """Unless it is promoted; what answers goes on."""
+    client = start(load_version=load_heavy, loaded_mb=30)
+
+    for _ in range(2):  # measured at the first, known at the second
+        answer = client.post("/v1/segment", params={"version": "2"}, content=image, headers=PNG)
+        assert (503, "version_too_large") == (answer.status_code, answer.json()["code"])
+        assert "EFSNET_LOADED_MB" in answer.json()["detail"]
+    assert 200 == ask(client, image, "production")
+    assert {"1"} == {dict(labels)["version"] for name, labels in samples(client) if name == "efs_model_info"}
+
+
+def test_the_memory_for_versions_is_a_setting(start: Start, four_versions: ModelStore, image: bytes) -> None:
+    """One of 60 MB has room in 100 MB, and the next takes its place."""
+    client = start(load_version=load_heavy, loaded_mb=100)
+
+    assert [200, 200] == [ask(client, image, version) for version in ("2", "3")]
+    assert {"1", "3"} == {dict(labels)["version"] for name, labels in samples(client) if name == "efs_model_info"}

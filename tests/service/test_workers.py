@@ -139,3 +139,34 @@ def test_cores_are_those_the_container_may_use(tmp_path: Path, quota: str, cores
     (tmp_path / "cpu.max").write_text(f"{quota}\n", encoding="ascii")
 
     assert (cores or available_cores(tmp_path / "missing")) == available_cores(tmp_path)
+
+
+def test_urgent_work_goes_first(gate: Event) -> None:
+    """In the order of its arrival, into a full queue too; what waits for it is done after it."""
+    pool = WorkerPool("test", workers=1, capacity=2)
+    occupy(pool, gate)
+    done: list[str] = []
+    futures = [pool.submit(lambda _, name=name: done.append(name)) for name in ("a", "b")]  # type: ignore[misc]
+    with pytest.raises(QueueFull):
+        pool.submit(nothing)
+    futures += [pool.submit(lambda _, name=name: done.append(name), urgent=True) for name in "xy"]  # type: ignore[misc]
+    assert 4 == pool.waiting
+    gate.set()
+    wait(futures)
+    pool.close()
+
+    assert ["x", "y", "a", "b"] == done
+
+
+def test_urgent_work_is_cancelled_and_dropped_like_other(pool: WorkerPool, gate: Event) -> None:
+    """What nobody waits for is taken out at once; a closed pool takes none."""
+    occupy(pool, gate)
+    cancelled, dropped = (pool.submit(nothing, urgent=True) for _ in range(2))
+    cancelled.cancel()
+    assert 1 == pool.waiting
+
+    gate.set()
+    pool.close()
+    with pytest.raises(QueueFull):
+        pool.submit(nothing, urgent=True)
+    assert dropped.done()
