@@ -67,8 +67,6 @@ class PacsSettings(BaseModel):
     """Days that those searches go back, and a first look at the change log; for older studies there is `backfill`."""
     runners: PositiveInt = 2
     """Jobs that run at the same time."""
-    max_instance_bytes: PositiveInt = 500_000_000
-    """Largest instance that is retrieved, or pushed to `/dicom-web/studies`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

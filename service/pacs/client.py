@@ -55,11 +55,11 @@ class PacsClient:
     """One PACS. May be used by several threads."""
 
     def __init__(
-        self, settings: PacsSettings, metrics: Metrics, *, transport: httpx2.BaseTransport | None = None
+        self, settings: PacsSettings, metrics: Metrics, *, max_bytes: int, transport: httpx2.BaseTransport | None = None
     ) -> None:
         self._url = settings.url or ""
         self._orthanc_url = settings.orthanc_url or ""
-        self._max_bytes = settings.max_instance_bytes
+        self._max_bytes = max_bytes
         self._metrics = metrics
         secret = settings.password.get_secret_value() if settings.password else ""
         self._http = httpx2.Client(

@@ -40,7 +40,8 @@ class Connection:
         self.settings = settings.pacs
         if not self.settings.url:
             raise PacsNotConfigured("There is no PACS: set EFSNET_PACS_URL, as docs/pacs.md tells.")
-        self.client = PacsClient(self.settings, metrics, transport=transport)
+        self.max_bytes = settings.max_dicom_bytes
+        self.client = PacsClient(self.settings, metrics, max_bytes=self.max_bytes, transport=transport)
         url = settings.jobs_url.get_secret_value() if settings.jobs_url else None
         self._engine = open_database(url, settings.state_folder)
         self.queue = JobQueue(self._engine)

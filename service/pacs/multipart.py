@@ -54,7 +54,7 @@ class Parts:
             raise FormMalformed("The body is not the multipart that its Content-Type says.") from error
         if self._part_bytes > self._max_part_bytes:
             raise BodyTooLarge(
-                f"An instance is over the limit of {self._max_part_bytes:,} bytes, EFSNET_PACS_MAX_INSTANCE_BYTES."
+                f"An instance is over the limit of {self._max_part_bytes:,} bytes, EFSNET_MAX_DICOM_BYTES."
             )
         whole, self._whole = self._whole, []
         return whole

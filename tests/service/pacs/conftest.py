@@ -199,10 +199,17 @@ def connect(pacs: FakePacs, tmp_path: Path) -> Iterator[Connect]:
     """Connections of services that share a folder, with settings of the PACS; `folder` gives one another."""
     opened = []
 
-    def made(folder: str = "state", **settings: object) -> Connection:
+    def made(folder: str = "state", max_dicom_bytes: int = 1_000_000, **settings: object) -> Connection:
         given = {"url": URL, "orthanc_url": "http://pacs.test", "write": True, **settings}
         found = Connection(
-            Settings.model_validate({"state": tmp_path / folder, "store": tmp_path / "store", "pacs": given}),
+            Settings.model_validate(
+                {
+                    "state": tmp_path / folder,
+                    "store": tmp_path / "store",
+                    "pacs": given,
+                    "max_dicom_bytes": max_dicom_bytes,
+                }
+            ),
             Metrics("0"),
             transport=httpx2.MockTransport(pacs),
         )

@@ -57,7 +57,7 @@ def test_an_image_over_the_limit_is_not_received(pacs: FakePacs, connect: Connec
     pacs.add(image(), BitsAllocated=8, PixelData=bytes(100_000))
 
     with pytest.raises(InstanceTooLarge, match="10,000"):
-        connect(max_instance_bytes=10_000).client.retrieve(image())
+        connect(max_dicom_bytes=10_000).client.retrieve(image())
 
 
 def test_a_pacs_that_knows_no_pages_is_read_once(pacs: FakePacs, connect: Connect) -> None:
@@ -157,7 +157,7 @@ def secured(authority: Authority) -> Iterator[str]:
 
 def client_of(**settings: object) -> PacsClient:
     """A client with these settings."""
-    return PacsClient(PacsSettings.model_validate(settings), Metrics("0"))
+    return PacsClient(PacsSettings.model_validate(settings), Metrics("0"), max_bytes=1000)
 
 
 def test_both_sides_prove_who_they_are(authority: Authority, secured: str) -> None:

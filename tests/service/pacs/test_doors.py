@@ -201,7 +201,7 @@ def test_a_push_that_is_cut_off_is_refused() -> None:
 
 def test_a_pushed_instance_over_the_limit_is_refused_while_it_arrives() -> None:
     """With the name of the setting."""
-    with pytest.raises(BodyTooLarge, match="EFSNET_PACS_MAX_INSTANCE_BYTES"):
+    with pytest.raises(BodyTooLarge, match="EFSNET_MAX_DICOM_BYTES"):
         pushed(instance(image(1), BitsAllocated=8, PixelData=bytes(20_000)))
 
 
