@@ -92,6 +92,11 @@ class Versions:
         return tuple(self._troubles.values())
 
     @property
+    def loads_waiting(self) -> int:
+        """Loads that wait for the one that runs: what was decided, and what requests name."""
+        return self._pool.waiting
+
+    @property
     def loaded(self) -> tuple[LoadedVersion, ...]:
         """The versions in memory."""
         return self._shelf.loaded

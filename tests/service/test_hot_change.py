@@ -21,7 +21,7 @@ from model_store.version import Version
 from service.keys import KeyRing
 from service.versions import LOADS_WAITING
 from tests.service.api.test_health import samples, value
-from tests.service.conftest import PNG, Gate, Start
+from tests.service.conftest import PNG, Gate, Start, app_of
 from tests.service.test_versions import ask
 
 SOON_S = 0.02
@@ -435,6 +435,8 @@ def test_a_decision_waits_for_no_request(start: Start, store: ModelStore, key: d
             others = [clients.submit(ask, client, image, "3") for _ in range(LOADS_WAITING + 1)]
             refused = next(as_completed(others, timeout=60))  # the others wait
             promotion = clients.submit(put, client, 4, 1)
+            versions = app_of(client).state.versions
+            assert eventually(lambda: promotion.done() or versions.loads_waiting > LOADS_WAITING)
         finally:
             gate.opened.set()
 
