@@ -1,5 +1,9 @@
 """What Prometheus is told. No label or value comes from a request's body, name or address."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from service.workers import WorkerPool
@@ -130,6 +134,7 @@ class Metrics:
             registry=registry,
         )
 
+        self.jobs = Gauge("efs_jobs", "Jobs in each state.", ("state",), registry=registry)
         self.pacs_duration = Histogram(
             "efs_pacs_request_duration_seconds",
             "Time of each request to the PACS: query, retrieve, store, changes.",
@@ -137,6 +142,11 @@ class Metrics:
             buckets=STAGE_BUCKETS,
             registry=registry,
         )
+
+    def watch_jobs(self, counts: Callable[[], Mapping[Any, int]]) -> None:
+        """Tells the jobs in each state whenever Prometheus asks."""
+        for state in ("queued", "running", "done", "failed", "cancelled"):
+            self.jobs.labels(state).set_function(partial(_count, counts, state))
 
     def watch(self, pool: WorkerPool) -> None:
         """Tells the state of the pool of workers whenever Prometheus asks."""
@@ -147,3 +157,7 @@ class Metrics:
         }
         for name, (documentation, value) in gauges.items():
             Gauge(name, documentation, registry=self.registry).set_function(value)
+
+
+def _count(counts: Callable[[], Mapping[Any, int]], state: str) -> float:
+    return counts().get(state, 0)

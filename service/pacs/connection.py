@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import httpx2
 
-from service.errors import PacsNotConfigured, ServiceError
+from service.errors import JobsUnusable, PacsNotConfigured, ServiceError
 from service.jobs.database import open_database
-from service.jobs.job import Job, Order
+from service.jobs.job import Job, Order, State
 from service.jobs.ledger import Cursor, Ledger
 from service.jobs.queue import JobQueue
 from service.jobs.runner import Runner
@@ -46,6 +46,7 @@ class Connection:
         self._engine = open_database(url, settings.state_folder)
         self.queue = JobQueue(self._engine)
         self.ledger = Ledger(self._engine)
+        metrics.watch_jobs(self._counts)
         self._stopping = threading.Event()
         self._runner: Runner | None = None
         self._doors: list[threading.Thread] = []
@@ -102,6 +103,12 @@ class Connection:
     def test(self) -> list[Step]:
         """How the connection does, step by step."""
         return Walk(self.client, write=self.settings.write, orthanc=bool(self.settings.orthanc_url)).steps()
+
+    def _counts(self) -> dict[State, int]:
+        try:
+            return self.queue.counts()
+        except JobsUnusable:
+            return {}  # the rest of the metrics is told all the same
 
     def _wake(self) -> None:
         if self._runner:

@@ -30,14 +30,16 @@ class Parts:
         self._part_bytes = 0
         self._whole: list[bytes] = []
         self._complete = False
-        handlers = {
-            "on_part_begin": self._on_part_begin,
-            "on_part_data": self._on_part_data,
-            "on_part_end": self._on_part_end,
-            "on_end": self._on_end,
-        }
         try:
-            self._parser = MultipartParser(options[b"boundary"], handlers)
+            self._parser = MultipartParser(
+                options[b"boundary"],
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+            )
         except FormParserError as error:
             raise FormMalformed("The boundary is too long.") from error
 

@@ -78,8 +78,10 @@ def stow_answer(pushed: list[Pushed]) -> dict[str, object]:
 
     taken = [instance for instance in pushed if instance.failure is None]
     failed = [instance for instance in pushed if instance.failure is not None]
-    answer = {"00081199": references(taken)} if taken else {}
-    return answer | ({"00081198": references(failed)} if failed else {})
+    answer: dict[str, object] = {"00081199": references(taken)} if taken else {}
+    if failed:
+        answer["00081198"] = references(failed)
+    return answer
 
 
 def _reference(instance: Pushed) -> dict[str, object]:

@@ -50,8 +50,8 @@ class Service:
         } | settings
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> None:
-        """Starts it."""
+    def start(self) -> None:
+        """Starts it, and does not wait for it to be ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -60,8 +60,11 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-        if wait:
-            wait_until_ready(self.url, self._process)
+
+    def wait_until_ready(self) -> None:
+        """Returns once it answers."""
+        assert self._process is not None
+        wait_until_ready(self.url, self._process)
 
     def kill(self, kind: signal.Signals = signal.SIGKILL) -> None:
         """Ends it as a power cut would, or as the operator does."""
@@ -105,6 +108,12 @@ def scan(subject: Subject) -> bytes:
     return instance(subject, PatientID=f"PLANTED-ID-{subject.study_instance_uid}", Rows=8, Columns=8)
 
 
+def send_all(orthanc: Orthanc, subjects: list[Subject]) -> None:
+    """Sends their files, one after the other."""
+    for subject in subjects:
+        orthanc.send(scan(subject))
+
+
 def expected(subjects: list[Subject]) -> Counter[tuple[str, str]]:
     """One SR about each image, and a SEG about each with a finding."""
     uids = [subject.sop_instance_uid or "" for subject in subjects]
@@ -139,30 +148,35 @@ def test_whatever_is_killed_each_image_is_answered_once(orthanc: Orthanc, servic
     chance = random.Random(SEED)  # noqa: S311 (a test)
     subjects = [image(study, number) for study in range(STUDIES) for number in range(IMAGES)]
     chance.shuffle(subjects)
+    victims: list[Orthanc | Service] = [orthanc, *services]
     for service in services:
         service.start()
-    scanning = threading.Thread(target=lambda: [orthanc.send(scan(subject)) for subject in subjects])
+        service.wait_until_ready()
+    scanning = threading.Thread(target=send_all, args=(orthanc, subjects))
     scanning.start()
     for kill in range(KILLS):
         time.sleep(chance.uniform(0.2, 2.0))
-        victim = chance.choice([orthanc, *services])
+        victim = chance.choice(victims)
         victim.kill()
         if kill == KILLS // 2:
             with sqlite3.connect(services[0].folder / "state" / "jobs.sqlite", timeout=30) as database:
                 database.execute("DELETE FROM cursors")
         time.sleep(chance.uniform(0.0, 0.5))
-        victim.start() if isinstance(victim, Orthanc) else victim.start(wait=False)
+        victim.start()
+    meanwhile = len(orthanc.results())
     scanning.join()
     await_answers(orthanc, sum(expected(subjects).values()))
     time.sleep(5)  # whatever would come twice has come by now
 
     assert answered(orthanc) == expected(subjects)
     assert services[0].counts() == {"done": len(subjects)}
+    assert meanwhile > 0  # the kills met work
 
 
 def test_what_is_delivered_five_times_is_answered_once(orthanc: Orthanc, services: list[Service]) -> None:
     """Twice at once, by hint, by push and by the change log; and a late image in the old series is answered too."""
     services[0].start()
+    services[0].wait_until_ready()
     first, late = image(1, 2), image(1, 3)
     orthanc.send(scan(first))
     order = {
@@ -186,6 +200,7 @@ def test_what_is_delivered_five_times_is_answered_once(orthanc: Orthanc, service
 def test_what_a_scanner_sends_is_answered(orthanc: Orthanc, services: list[Service], tmp_path: Path) -> None:
     """By C-STORE into Orthanc, as scanners and most PACS send."""
     services[0].start()
+    services[0].wait_until_ready()
     file = tmp_path / "image.dcm"
     file.write_bytes(scan(image(1, 2)))
     subprocess.run(["storescu", "127.0.0.1", str(orthanc.dicom_port), file], check=True)
@@ -200,6 +215,7 @@ def test_a_hint_of_orthanc_is_an_order(repository: Path, orthanc: Orthanc, servi
     service.environment |= {"EFSNET_PACS_SWEEP_S": "100000"}
     del service.environment["EFSNET_PACS_ORTHANC_URL"]
     service.start()
+    service.wait_until_ready()
     orthanc.kill()
     orthanc.configure(LuaScripts=[str(repository / "docker" / "orthanc" / "hint.lua")])
     orthanc.start(EFSNET_URL=service.url)
@@ -217,6 +233,7 @@ def test_the_backfill_answers_what_was_there_before(orthanc: Orthanc, services: 
     for subject in subjects:
         orthanc.send(scan(subject))
     service.start()
+    service.wait_until_ready()
     end = time.monotonic() + 60
     while service.counts() != {"done": len(subjects)} and time.monotonic() < end:
         time.sleep(0.2)
@@ -225,6 +242,7 @@ def test_the_backfill_answers_what_was_there_before(orthanc: Orthanc, services: 
     service.kill(signal.SIGTERM)
     service.environment["EFSNET_PACS_WRITE"] = "true"
     service.start()
+    service.wait_until_ready()
     command = [sys.executable, "-m", "service", "backfill", "--query", "PatientID=PLANTED-ID-*"]
     for _ in range(2):
         told = subprocess.run(
@@ -243,6 +261,7 @@ def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, s
     orthanc.send(scan(subject))
     orthanc.kill()
     service.start()
+    service.wait_until_ready()
     time.sleep(3)
     orthanc.configure(AuthenticationEnabled=True, RegisteredUsers={"efsnet": "right", "test": "test"})
     orthanc.authenticate("test", "test")
@@ -254,6 +273,7 @@ def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, s
     service.kill(signal.SIGTERM)
     service.environment["EFSNET_PACS_PASSWORD"] = "right"  # noqa: S105
     service.start()
+    service.wait_until_ready()
     await_answers(orthanc, 2)
     assert answered(orthanc) == expected([subject])
 
@@ -263,6 +283,7 @@ def test_no_name_of_a_patient_is_written_anywhere(orthanc: Orthanc, services: li
     service = services[0]
     service.environment["EFSNET_PACS_ORTHANC_URL"] = orthanc.url
     service.start()
+    service.wait_until_ready()
     subjects = [image(1, number) for number in range(4)]
     for subject in subjects:
         orthanc.send(scan(subject))

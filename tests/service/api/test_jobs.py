@@ -34,6 +34,7 @@ def test_jobs_are_listed_and_shown(client: TestClient) -> None:
     """All of them, those of a state, and one by its id."""
     job = client.post("/v1/jobs", json=ORDER).json()["job"]
 
+    assert 'efs_jobs{state="queued"} 1.0' in client.get("/metrics").text
     assert client.get("/v1/jobs").json() == {"counts": {"queued": 1}, "jobs": [job]}
     assert client.get("/v1/jobs", params={"state": "failed"}).json()["jobs"] == []
     assert client.get(f"/v1/jobs/{job['id']}").json() == job

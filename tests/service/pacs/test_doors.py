@@ -186,8 +186,8 @@ def test_each_pushed_instance_is_answered_for() -> None:
     answer = stow_answer(found)
 
     assert [one.failure for one in found] == [None, CANNOT_UNDERSTAND, DOES_NOT_MATCH]
-    assert len(answer["00081199"]["Value"]) == 1  # type: ignore[index, call-overload]
-    assert [item["00081197"]["Value"] for item in answer["00081198"]["Value"]] == [  # type: ignore[index, call-overload]
+    assert len(answer["00081199"]["Value"]) == 1  # type: ignore[index]
+    assert [item["00081197"]["Value"] for item in answer["00081198"]["Value"]] == [  # type: ignore[index]
         [CANNOT_UNDERSTAND],
         [DOES_NOT_MATCH],
     ]
