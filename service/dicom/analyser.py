@@ -15,7 +15,7 @@ from service.errors import QueueFull
 from service.segmentation import MaskSpace, Segmenter, Stages, segment_picture
 
 BETWEEN_TRIES_S = 0.1
-"""How long work that may wait leaves a full queue alone."""
+"""How long work that may wait leaves a queue alone."""
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Analyser:
         Args:
             upload: The file, and what is asked of it.
             loaded: What analyses it.
-            waits: Whether it waits where the queue is full, as what nobody looks forward to may.
+            waits: Whether it waits as long as anything else does, as what nobody looks forward to may.
 
         Raises:
             ImageError: The file or a frame cannot be used.
@@ -86,9 +86,10 @@ class Analyser:
 
     async def _run(self, work: Callable[[int], T], *, waits: bool) -> T:
         while True:
-            try:
-                return await self._segmenter.work(work)
-            except QueueFull:
-                if not waits:
-                    raise
-                await asyncio.sleep(BETWEEN_TRIES_S)
+            if not waits or not self._segmenter.pool.waiting:  # live work goes first
+                try:
+                    return await self._segmenter.work(work)
+                except QueueFull:
+                    if not waits:
+                        raise
+            await asyncio.sleep(BETWEEN_TRIES_S)

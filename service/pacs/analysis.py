@@ -1,0 +1,57 @@
+"""How an instance becomes an answer: by the version in production, behind all live work."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from efsnet.errors import ImageError
+from model_store.errors import VersionUnknown
+from model_store.loading import LoadedVersion
+from service.dicom.analyser import Analyser, DicomUpload
+from service.dicom.analysis import Analysis
+from service.errors import InstanceUnusable, NotAnalysable
+from service.pacs.answering import Answer, Result
+from service.versions import Versions
+
+T = TypeVar("T")
+
+Results = Callable[[Analysis], Sequence[Result]]
+"""Makes the objects that are stored of what was found."""
+
+
+class StoreAnalysis:
+    """Analyses with the versions of the store. Called by threads other than the loop's."""
+
+    def __init__(
+        self, analyser: Analyser, versions: Versions, results: Results, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._analyser = analyser
+        self._versions = versions
+        self._results = results
+        self._loop = loop
+
+    def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
+        """The answer to an instance, of the version of this digest, or of the one in production, which is pinned.
+
+        Raises:
+            NotAnalysable: It is no picture that can be segmented.
+            ModelNotReady: No version is loaded.
+        """
+        loaded = self._await(self._version(version))
+        digest = str(loaded.version.digest)
+        if digest != version:
+            pin(digest)
+        try:
+            analysis = self._await(self._analyser.analyse(DicomUpload(data), loaded, waits=True))
+        except (ImageError, InstanceUnusable) as error:
+            raise NotAnalysable(str(error)) from error
+        return Answer(digest, tuple(self._results(analysis)))
+
+    async def _version(self, digest: str | None) -> LoadedVersion:
+        try:
+            return await self._versions.get(None, digest)
+        except VersionUnknown:  # it was taken out of the store meanwhile
+            return await self._versions.get(None, None)
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
