@@ -225,6 +225,7 @@ def test_the_log_names_whose_keys_come_and_go(ring: KeyRing, caplog: pytest.LogC
 
 def test_the_log_names_whose_key_was_refused(ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
     """And why; of a key that nobody was given, nothing."""
+    caplog.set_level("WARNING")
     text, key = ring.create("radiology", ["infer"], 1)
     with pytest.raises(ScopeMissing):
         ring.holder(bearer(text), "publish")
