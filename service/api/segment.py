@@ -74,7 +74,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 _PROBLEMS = responses(
     *(errors.BodyEmpty, errors.FormMalformed, errors.FormFieldUnknown, errors.TooManyFiles),
     *(errors.MediaTypeNotOffered, errors.UploadTimedOut, errors.BodyTooLarge, errors.MediaTypeUnsupported),
-    *(errors.QueueFull, errors.ModelNotReady, errors.DeadlineExceeded, PARAMETER_INVALID),
+    *(errors.QueueFull, errors.ModelNotReady, errors.VersionTooLarge, errors.DeadlineExceeded, PARAMETER_INVALID),
     *(errors.NotUltrasound, errors.NoTissueRegion, errors.NoPixels, errors.FrameUnknown),
     errors.TransferSyntaxUnsupported,
     *(ImageUndecodable, ImageHasSeveralFrames, ImageFormatUnsupported, TooManyPixels),
