@@ -112,7 +112,6 @@ class Answering:
         if answered is None:
             if order.reanalyse or not (found := self._found_in_pacs(study, source)):
                 return None
-            self._ledger.record(source, study, version="", results=found)
             return Outcome(found, "Answered before, as its study shows.")
         if not order.reanalyse:
             return Outcome(answered.results, "Answered before.")
@@ -139,24 +138,28 @@ class Answering:
 
     def _found_in_pacs(self, study: str, source: str) -> tuple[Stored, ...]:
         """The SR of ours about this instance that its study holds, for a ledger that was lost or is another one's."""
-        ours = [
-            value(match, SERIES)
-            for match in self._client.search(f"studies/{study}/series", Modality="SR")
-            if value(match, MODALITY) == "SR"
-            and value(match, SERIES_NUMBER) in (REPORT_SERIES_NUMBER, "")
-            and value(match, SERIES).startswith(OWN_UIDS)
-        ]
-        for series in ours:
-            reports = self._client.search(f"studies/{study}/series/{series}/instances")
-            if {value(report, INSTANCE) for report in reports} <= self._ledger.results_in(study):
-                continue  # each is about another instance
-            for report in self._client.metadata(study, series):
-                if source in _referenced(report):
-                    return (Stored("SR", value(report, INSTANCE)),)
-        return ()
+        known = self._ledger.results_in(study)
+        for match in self._client.search(f"studies/{study}/instances", Modality="SR"):
+            report = value(match, INSTANCE)
+            if report in known or not _is_ours(match):
+                continue
+            # All that it tells of is learnt, so that the next image of the study need not look again.
+            for header in self._client.metadata(study, value(match, SERIES), report):
+                for uid in _referenced(header):
+                    self._ledger.record(uid, study, version="", results=[Stored("SR", report)])
+        found = self._ledger.find(source)
+        return found.results if found else ()
 
     def _hold_any(self, study: str, results: Sequence[Stored]) -> bool:
         return any(self._client.holds(study, result.sop_instance_uid) for result in results)
+
+
+def _is_ours(match: Match) -> bool:
+    return (
+        value(match, MODALITY) in ("SR", "")
+        and value(match, SERIES_NUMBER) in (REPORT_SERIES_NUMBER, "")
+        and value(match, INSTANCE).startswith(OWN_UIDS)
+    )
 
 
 def _referenced(header: Match) -> set[str]:

@@ -83,8 +83,13 @@ class PacsClient:
         """
         # Orthanc 1.10 does not decode an escaped wildcard, and finds nothing.
         url = f"{self._url}/{path}?{urlencode(query, safe='*?', quote_via=quote)}"
-        with self._asking("query", "GET", url, headers={"Accept": JSON}) as response:
-            return _matches(response.read() if response.status_code != HTTPStatus.NO_CONTENT else b"")
+        try:
+            with self._asking("query", "GET", url, headers={"Accept": JSON}) as response:
+                return _matches(response.read() if response.status_code != HTTPStatus.NO_CONTENT else b"")
+        except InstanceGone as error:
+            if "/" in path:  # within a study that is gone
+                return []
+            raise PacsRefused("The PACS knows no searches at this address (404): check EFSNET_PACS_URL.") from error
 
     def pages(self, path: str, **query: str | int) -> Iterator[Match]:
         """QIDO-RS: all matches, asked for page by page.
@@ -124,13 +129,14 @@ class PacsClient:
         matches = self.search(f"studies/{study_instance_uid}/instances", SOPInstanceUID=sop_instance_uid)
         return any(value(match, INSTANCE) == sop_instance_uid for match in matches)
 
-    def metadata(self, study_instance_uid: str, series_instance_uid: str) -> list[Match]:
-        """WADO-RS: the headers of a series.
+    def metadata(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> list[Match]:
+        """WADO-RS: the header of an instance.
 
         Raises:
             PacsError: It does not answer, or not so.
         """
-        return self.search(f"studies/{study_instance_uid}/series/{series_instance_uid}/metadata")
+        series = f"studies/{study_instance_uid}/series/{series_instance_uid}"
+        return self.search(f"{series}/instances/{sop_instance_uid}/metadata")
 
     def retrieve(self, subject: Subject) -> bytes:
         """WADO-RS: an instance as it is stored. Kept in memory only.

@@ -98,6 +98,7 @@ class FakePacs:
             for header, _ in self.instances.values()
             if uids.get("studies", header.StudyInstanceUID) == header.StudyInstanceUID
             and uids.get("series", header.SeriesInstanceUID) == header.SeriesInstanceUID
+            and uids.get("instances", header.SOPInstanceUID) == header.SOPInstanceUID
         ]
 
     def _qido(self, parts: list[str], query: dict[str, str]) -> httpx2.Response:
@@ -170,7 +171,7 @@ def _own_uid(*parts: str) -> str:
 def _result(source: Dataset, role: str, version: str) -> Result:
     number = {"SEG": 9001, "SR": 9002}[role]
     name = _own_uid(version, source.SOPInstanceUID, role)
-    subject = Subject(source.StudyInstanceUID, _own_uid(version, source.StudyInstanceUID, role), name)
+    subject = Subject(source.StudyInstanceUID, _own_uid(version, source.SOPInstanceUID, f"{role} series"), name)
     reference = Dataset()
     reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
     content = instance(

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.errors import InstanceTooLarge, PacsUnavailable, SettingsInvalid
+from service.errors import InstanceTooLarge, PacsRefused, PacsUnavailable, SettingsInvalid
 from service.metrics import Metrics
 from service.pacs.client import PacsClient
 from service.pacs_settings import PacsSettings
@@ -76,6 +76,15 @@ def test_what_may_pass_is_no_refusal(pacs: FakePacs, connect: Connect, status: i
         connect().client.search("studies")
     assert str(status) in str(error.value)
     assert "Planted" not in str(error.value)
+
+
+def test_a_study_that_is_gone_has_nothing_and_a_wrong_address_is_named(pacs: FakePacs, connect: Connect) -> None:
+    """404 means one below a study, and the other above."""
+    pacs.fails = lambda _: httpx2.Response(404)
+
+    assert connect().client.instances("1.2") == []
+    with pytest.raises(PacsRefused, match="EFSNET_PACS_URL"):
+        connect().client.search("studies")
 
 
 def test_a_pacs_out_of_space_is_no_refusal(pacs: FakePacs, connect: Connect) -> None:
