@@ -83,6 +83,16 @@ def rollback(
 
 
 @app.command()
+def pacs(
+    images: Annotated[int, typer.Option(min=1, help="Images, one after the other.")] = 50,
+) -> None:
+    """From an image in an Orthanc to its SEG and SR, and what that costs those who store images."""
+    from benchmarks import pacs  # noqa: PLC0415 (needs Debian's orthanc and orthanc-dicomweb)
+
+    typer.echo(pacs.measure(images))
+
+
+@app.command()
 def serving(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all servers take turns.")] = 3,
     requests: Annotated[int, typer.Option(min=16, help="Requests for each number of connections in a round.")] = 120,

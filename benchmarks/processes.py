@@ -66,16 +66,19 @@ class Server:
 
 
 @contextmanager
-def service(store: Path, png: bytes, *, prefix: Sequence[str] = (), **settings: str) -> Iterator[tuple[Server, str]]:
+def service(
+    store: Path, png: bytes, *, prefix: Sequence[str] = (), port: int | None = None, **settings: str
+) -> Iterator[tuple[Server, str]]:
     """The service, once it has answered an image, and its address; ended afterwards.
 
     Args:
         store: That it serves; what it keeps for itself lies beside it.
         png: The image.
         prefix: Before the command, such as taskset and its arguments.
+        port: Where it listens; a free one if none.
         settings: Further ones, by the names of their variables.
     """
-    port = free_port()
+    port = port or free_port()
     environment = {"EFSNET_STORE": str(store), "EFSNET_STATE": str(store.with_name("state")), **settings}
     command = [*prefix, sys.executable, "-m", "service", "serve", "--port", str(port)]
     server = Server(command, environment, REPOSITORY)

@@ -83,8 +83,8 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loading = asyncio.create_task(versions.start())
         watching = asyncio.create_task(follow(app))
-        if connection and analyse:
-            connection.start(analyse)
+        if connection:
+            connection.start(analyse or _analysis(analyser, versions, settings))
         yield
         app.state.stopping = True
         watching.cancel()
@@ -133,6 +133,12 @@ def _connection(settings: Settings, metrics: Metrics) -> "Connection | None":
     from service.pacs.connection import Connection  # noqa: PLC0415 (a service without a PACS never loads it)
 
     return Connection(settings, metrics)
+
+
+def _analysis(analyser: Analyser, versions: Versions, settings: Settings) -> "Analyse":
+    from service.pacs.analysis import StoreAnalysis  # noqa: PLC0415 (as above)
+
+    return StoreAnalysis(analyser, versions, settings.pacs.roles, asyncio.get_running_loop())
 
 
 def _loader(settings: Settings, workers: int) -> Load:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 
 
 def configure() -> None:
@@ -14,5 +15,7 @@ def configure() -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("service").setLevel(logging.INFO)
+    # What libraries warn of may quote a file, and so name a patient.
+    warnings.simplefilter("ignore")
     # Its warnings quote the body.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -1,33 +1,31 @@
 """How an instance becomes an answer: by the version in production, behind all live work."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from efsnet.errors import ImageError
 from model_store.errors import VersionUnknown
 from model_store.loading import LoadedVersion
 from service.dicom.analyser import Analyser, DicomUpload
-from service.dicom.analysis import Analysis
-from service.errors import InstanceUnusable, NotAnalysable
+from service.dicom.identity import ROLES
+from service.dicom.results import ResultOptions, results, to_file
+from service.errors import IdentityMissing, InstanceUnusable, NotAnalysable
 from service.pacs.answering import Answer, Result
 from service.versions import Versions
 
 T = TypeVar("T")
-
-Results = Callable[[Analysis], Sequence[Result]]
-"""Makes the objects that are stored of what was found."""
 
 
 class StoreAnalysis:
     """Analyses with the versions of the store. Called by threads other than the loop's."""
 
     def __init__(
-        self, analyser: Analyser, versions: Versions, results: Results, loop: asyncio.AbstractEventLoop
+        self, analyser: Analyser, versions: Versions, roles: frozenset[str], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._analyser = analyser
         self._versions = versions
-        self._results = results
+        self._options = ResultOptions(frozenset(role for role in ROLES if role in roles))
         self._loop = loop
 
     def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
@@ -43,9 +41,10 @@ class StoreAnalysis:
             pin(digest)
         try:
             analysis = self._await(self._analyser.analyse(DicomUpload(data), loaded, waits=True))
-        except (ImageError, InstanceUnusable) as error:
+            made = results(analysis, self._options)
+        except (ImageError, InstanceUnusable, IdentityMissing) as error:
             raise NotAnalysable(str(error)) from error
-        return Answer(digest, tuple(self._results(analysis)))
+        return Answer(digest, tuple(Result(role, str(result.SOPInstanceUID), to_file(result)) for role, result in made))
 
     async def _version(self, digest: str | None) -> LoadedVersion:
         try:

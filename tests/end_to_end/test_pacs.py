@@ -14,12 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from service.jobs.job import Subject
 from tests.end_to_end.orthanc import Orthanc
 from tests.end_to_end.pacs_service import is_found
 from tests.end_to_end.processes import clean_environment, free_port, wait_until_ready
+from tests.service.dicom import instances
+from tests.service.dicom.instances import region
 from tests.service.pacs.conftest import instance
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
@@ -48,6 +52,7 @@ class Service:
             "EFSNET_PACS_POLL_S": "0.2",
             "EFSNET_PACS_TIMEOUT_S": "5",
         } | settings
+        self.command = ["tests.end_to_end.pacs_service"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -55,7 +60,7 @@ class Service:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.end_to_end.pacs_service", str(self._port)],
+                [sys.executable, "-m", *self.command, str(self._port)],
                 env=clean_environment(**self.environment),
                 stdout=log,
                 stderr=log,
@@ -122,12 +127,21 @@ def expected(subjects: list[Subject]) -> Counter[tuple[str, str]]:
 
 def answered(orthanc: Orthanc) -> Counter[tuple[str, str]]:
     """Which images the results of each modality are about."""
-    about = "CurrentRequestedProcedureEvidenceSequence"
     return Counter(
-        (modality, header[about][0]["ReferencedSOPInstanceUID"])
+        (modality, uid)
         for modality in ("SR", "SEG")
         for header in orthanc.headers(modality)
+        for uid in referenced(header)
     )
+
+
+def referenced(header: object) -> set[str]:
+    """UIDs of the images that a result refers to, at whatever depth."""
+    items = list(header.values()) if isinstance(header, dict) else header if isinstance(header, list) else []
+    found = {uid for item in items for uid in referenced(item)}
+    if isinstance(header, dict) and header.get("ReferencedSOPInstanceUID", "").startswith("1.2.7."):
+        found.add(header["ReferencedSOPInstanceUID"])
+    return found
 
 
 def await_answers(orthanc: Orthanc, number: int, seconds: float = 180) -> None:
@@ -278,22 +292,49 @@ def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, s
     assert answered(orthanc) == expected([subject])
 
 
-def test_no_name_of_a_patient_is_written_anywhere(orthanc: Orthanc, services: list[Service]) -> None:
-    """Not in the log, the metrics, the jobs, an answer, nor a file, though things go wrong."""
+def real(busi: Path, name: str, number: int, **others: object) -> bytes:
+    """An image of BUSI as a scanner would send it, of a patient whose name must be found nowhere."""
+    pixels = np.asarray(Pillow.open(busi / name).convert("L"))
+    subject = image(number, 1)
+    uids = {
+        "StudyInstanceUID": subject.study_instance_uid,
+        "SeriesInstanceUID": subject.series_instance_uid,
+        "SOPInstanceUID": subject.sop_instance_uid,
+    }
+    whole = region((0, 0, pixels.shape[1] - 1, pixels.shape[0] - 1))
+    return instances.part10(instances.instance(pixels, regions=[whole], **uids, **others))
+
+
+def test_real_images_are_answered_by_the_version_that_ships(
+    orthanc: Orthanc, services: list[Service], busi: Path
+) -> None:
+    """The service as people start it: an SR about each image, a SEG about each with a lesion, whoever comes twice.
+
+    No name of a patient is in its log, its metrics, its jobs, its answers or its files; also not of an image that is
+    damaged, or none that can be segmented.
+    """
     service = services[0]
-    service.environment["EFSNET_PACS_ORTHANC_URL"] = orthanc.url
+    service.command = ["service", "serve", "--port"]
+    names = ["benign/benign (51).png", "malignant/malignant (75).png", "normal/normal (9).png"]
+    sent = [real(busi, name, number) for number, name in enumerate(names)]
+    sent += [real(busi, names[0], 3, SOPClassUID=instances.CT), real(busi, names[0], 4, Rows=10_000)]
+    for content in sent:
+        orthanc.send(content)
     service.start()
     service.wait_until_ready()
-    subjects = [image(1, number) for number in range(4)]
-    for subject in subjects:
-        orthanc.send(scan(subject))
-    gone = {"study_instance_uid": "1.9", "series_instance_uid": "1.9.1", "sop_instance_uid": "1.9.1.1"}
-    httpx2.post(f"{service.url}/v1/jobs", json=gone)
-    await_answers(orthanc, 6)
+    end = time.monotonic() + 60
+    while service.counts() != {"done": len(sent)} and time.monotonic() < end:
+        time.sleep(0.2)
+    httpx2.post(f"{service.url}/v1/jobs", json={"study_instance_uid": image(0, 1).study_instance_uid})
     told = [httpx2.get(f"{service.url}{path}").text for path in ("/metrics", "/v1/jobs", "/readyz")]
     told += [httpx2.post(f"{service.url}/v1/pacs/test", timeout=30).text]
     service.kill(signal.SIGTERM)
     files = [path.read_bytes() for path in service.folder.rglob("*") if path.is_file()]
 
+    about = answered(orthanc)
+    assert {uid for modality, uid in about if modality == "SR"} == {f"1.2.7.{number}.1.1" for number in range(3)}
+    assert {uid for modality, uid in about if modality == "SEG"} == {"1.2.7.0.1.1", "1.2.7.1.1.1"}
+    assert set(about.values()) == {1}
     assert all("planted" not in text.lower() for text in told)
     assert all(b"planted" not in content.lower() for content in files)
+    assert {header["PatientID"] for header in orthanc.headers("SR")} == {instances.PATIENT_ID}
