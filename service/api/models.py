@@ -1,6 +1,6 @@
 """What is published, and what a version says of itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -55,18 +55,19 @@ def model_routes(versions: Versions, read_trust: Callable[[], Trust]) -> APIRout
         """One version: its manifest, which holds its classes, its evaluation and its intended use."""
         found = versions.find(name, reference)
         signature = _signature(found, read_trust())
-        return PublishedVersion(**_summary(versions, found), signature=signature, manifest=found.manifest)
+        aliases = versions.named(found.name)
+        return PublishedVersion(**_summary(versions, found, aliases), signature=signature, manifest=found.manifest)
 
     return router
 
 
 def _model(versions: Versions, name: str) -> Model:
     published = versions.store.versions(name)
-    return Model(name=name, versions=[VersionSummary(**_summary(versions, version)) for version in published])
+    aliases = versions.named(name)
+    return Model(name=name, versions=[VersionSummary(**_summary(versions, each, aliases)) for each in published])
 
 
-def _summary(versions: Versions, version: Version) -> dict[str, Any]:
-    aliases = versions.named(version.name)
+def _summary(versions: Versions, version: Version, aliases: Mapping[str, int]) -> dict[str, Any]:
     return {
         "version": version.number,
         "digest": str(version.digest),
