@@ -40,6 +40,9 @@
     · NoPixels
     · TransferSyntaxUnsupported
     · FrameUnknown
+    · IdentityMissing
+    · NothingFound
+    · NotDicom
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
   - OutputsExist: files of an earlier run would be overwritten
@@ -204,6 +207,18 @@ class TransferSyntaxUnsupported(InstanceUnusable):
 
 class FrameUnknown(InstanceUnusable):
     """It has no frame of this number."""
+
+
+class IdentityMissing(InstanceUnusable):
+    """It does not say which study, series and instance it is, so that no result can refer to it."""
+
+
+class NothingFound(InstanceUnusable):
+    """No lesion was found, and what was asked for cannot be empty."""
+
+
+class NotDicom(InstanceUnusable):
+    """The answer was asked for as DICOM, and the image is none that it could refer to."""
 
 
 class SpacingInvalid(ServiceError):

@@ -15,11 +15,17 @@ from efsnet.rendering import overlay_png, palette_png
 from model_store.loading import LoadedVersion
 from service.api import schemas
 from service.dicom.analysis import Analysis, FrameFinding
+from service.dicom.identity import Role
+from service.dicom.results import STANDARD, ResultOptions, results, to_file
+from service.errors import NothingFound
 from service.segmentation import MaskSpace, Segmentation
 
 NOTICE = "Research use only. Not a medical device."
 
-Format = Literal["json", "rle", "png", "overlay"]
+Picture = Literal["json", "rle", "png", "overlay"]
+Format = Literal[Picture, "dicom-seg", "dicom-sr", "dicom-sc", "dicom-pr"]
+ROLE_OF: Mapping[Format, Role] = {"dicom-seg": "SEG", "dicom-sr": "SR", "dicom-sc": "SC", "dicom-pr": "PR"}
+"""The formats that are DICOM objects of the instance's study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class Question:
     mask_space: MaskSpace
     image: schemas.UploadedImage | None = None
     """What is told of the image, where it is more than its size."""
+    results: ResultOptions = STANDARD
+    """How DICOM objects are made."""
 
 
 def answer(question: Question, segmentation: Segmentation) -> Response:
@@ -55,12 +63,26 @@ def answer_of_instance(question: Question, analysis: Analysis) -> Response:
 
     Raises:
         ImageUndecodable: The frame of the picture is damaged.
+        NothingFound: A segmentation or outline was asked for, and nothing was found.
+        IdentityMissing: A DICOM object was asked for, and the instance lacks a UID that it would refer to.
     """
     finding = analysis.key_finding
+    if question.format in ROLE_OF:
+        return _with_model(_result(question, analysis), question)
     if question.format in ("json", "rle") and len(analysis.findings) > 1:
         return _with_model(_frames(question, analysis), question)
     picture_of = replace(question, image=_image_of(analysis))
     return answer(picture_of, analysis.segmentation(finding))
+
+
+def _result(question: Question, analysis: Analysis) -> Response:
+    """One result as a DICOM file."""
+    role = ROLE_OF[question.format]
+    made = results(analysis, replace(question.results, outputs=frozenset((role,))))
+    if not made:
+        raise NothingFound("No lesion was found, and this format cannot say so: ask for format=dicom-sr or json.")
+    ((_, result),) = made
+    return Response(to_file(result), media_type="application/dicom")
 
 
 def _frames(question: Question, analysis: Analysis) -> Response:
@@ -155,7 +177,7 @@ def _overlay(question: Question, segmentation: Segmentation) -> Response:
     return _picture(segmentation, content)
 
 
-_ANSWERS: dict[Format, Callable[[Question, Segmentation], Response]] = {
+_ANSWERS: dict[str, Callable[[Question, Segmentation], Response]] = {
     "json": _json,
     "rle": _masks,
     "png": _png,

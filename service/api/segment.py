@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from efsnet.errors import (
     EngineUnavailable,
+    GeometryError,
     ImageFormatUnsupported,
     ImageHasSeveralFrames,
     ImageUndecodable,
@@ -29,7 +30,7 @@ from model_store.errors import (
     VersionUnknown,
 )
 from service import errors
-from service.api.answers import Format, Question, answer, answer_of_instance
+from service.api.answers import ROLE_OF, Format, Question, answer, answer_of_instance
 from service.api.problems import PARAMETER_INVALID, responses
 from service.api.schemas import FramesAnswer, MasksAnswer, SegmentationAnswer
 from service.api.uploads import FIELD, FORM, RAW, Uploads
@@ -47,6 +48,7 @@ _OFFERED: dict[str, Format] = {
     "*/*": "json",
     "image/png": "png",
     "image/*": "png",
+    "application/dicom": "dicom-seg",
 }
 _FILE = {"type": "string", "format": "binary", "description": "A PNG, JPEG, BMP, TIFF or DICOM file"}
 _BODY = {
@@ -59,7 +61,10 @@ _BODY = {
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The masks and areas, or a picture of them.",
-        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in ("image/png", "application/dicom")
+        },
         "headers": {
             name: {"description": description, "schema": {"type": "string"}}
             for name, description in {
@@ -75,6 +80,7 @@ _PROBLEMS = responses(
     *(errors.BodyEmpty, errors.FormMalformed, errors.FormFieldUnknown, errors.TooManyFiles),
     *(errors.MediaTypeNotOffered, errors.UploadTimedOut, errors.BodyTooLarge, errors.MediaTypeUnsupported),
     *(errors.QueueFull, errors.ModelNotReady, errors.VersionTooLarge, errors.DeadlineExceeded, PARAMETER_INVALID),
+    *(errors.IdentityMissing, errors.NothingFound, errors.NotDicom),
     *(errors.NotUltrasound, errors.NoTissueRegion, errors.NoPixels, errors.FrameUnknown),
     errors.TransferSyntaxUnsupported,
     *(ImageUndecodable, ImageHasSeveralFrames, ImageFormatUnsupported, TooManyPixels),
@@ -90,7 +96,9 @@ class SegmentQuery(BaseModel):
 
     format: Format | SkipJsonSchema[None] = None
     """`json`: all that is known, with the masks as COCO run lengths. `rle`: those masks only. `png`: a palette PNG
-    whose pixel values are class numbers. `overlay`: the image with the lesions drawn. Without it, `Accept` decides."""
+    whose pixel values are class numbers. `overlay`: the image with the lesions drawn. `dicom-seg`, `dicom-sr`,
+    `dicom-sc`, `dicom-pr`: a DICOM instance's segmentation, structured report, secondary capture with the overlay, or
+    presentation state with the outlines. Without it, `Accept` decides."""
     mask_space: MaskSpace = "original"
     """Grid of the mask: `original` is the image's own, `model` is the network's."""
     model: Annotated[str, Field(min_length=1, max_length=64)] | SkipJsonSchema[None] = None
@@ -155,6 +163,8 @@ def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings,
         The image is resized to the version's input, and the mask comes back on the image's own grid. Of a DICOM
         instance the region of tissue is segmented; one of several frames is answered frame by frame.
         """
+        if query.mask_space == "model" and query.format in ROLE_OF:
+            raise GeometryError("DICOM answers are on the instance's own grid: leave out mask_space=model.")
         request.state.format = asked = query.format or _negotiated(",".join(request.headers.getlist("accept")))
         # What can be refused without the body is, so that nobody uploads it in vain.
         segmenter.pool.refuse_if_full()
@@ -168,6 +178,8 @@ def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings,
             if is_dicom(data):
                 instance = DicomUpload(data, query.frame_index, query.spacing, query.mask_space)
                 return await _unless_gone(request, segmenter.in_time(analysed(instance, question)))
+            if asked in ROLE_OF:
+                raise errors.NotDicom("DICOM answers refer to a DICOM instance: send one, or ask for another format.")
             if query.frame_index:
                 raise errors.FrameUnknown("The file holds one picture, and no frame of that number.")
 

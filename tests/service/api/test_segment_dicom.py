@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from pydicom import dcmread
 from starlette.testclient import TestClient
 
 from service.api.schemas import FramesAnswer, SegmentationAnswer
@@ -140,3 +141,38 @@ def test_an_instance_may_be_larger_than_a_photograph(start: Start) -> None:
     assert "body_too_large" == client.post(URL, content=large, headers=DICOM).json()["code"]
     assert "body_too_large" == client.post(URL, files={"image": ("a.png", b"\x89PNG" + bytes(15_000))}).json()["code"]
     assert "body_too_large" == client.post(URL, content=bytes(15_000), headers=PNG).json()["code"]
+
+
+@pytest.mark.parametrize(("format_", "modality"), [("seg", "SEG"), ("sr", "SR"), ("sc", "US"), ("pr", "PR")])
+def test_the_answer_can_be_an_object_of_the_study(
+    client: TestClient, still: bytes, format_: str, modality: str
+) -> None:
+    """A DICOM file that refers to the instance, with the model in the headers as in any answer."""
+    response = client.post(URL, params={"format": f"dicom-{format_}"}, content=still, headers=DICOM)
+    result = dcmread(io.BytesIO(response.content))
+
+    assert "application/dicom" == response.headers["content-type"]
+    assert "1" == response.headers["x-model-version"]
+    assert modality in {result.Modality, "US"}
+    assert PATIENT_ID == result.PatientID
+
+
+def test_who_accepts_dicom_gets_the_segmentation(client: TestClient, still: bytes) -> None:
+    """As programs ask."""
+    response = client.post(URL, content=still, headers=DICOM | {"Accept": "application/dicom"})
+
+    assert "SEG" == dcmread(io.BytesIO(response.content)).Modality
+
+
+def test_what_cannot_be_answered_as_dicom_says_why(client: TestClient, still: bytes) -> None:
+    """A picture without a study, nothing to be segmented, another grid."""
+    png = client.post(URL, params={"format": "dicom-seg"}, content=encoded(GREY), headers=PNG)
+    nothing = part10(instance(np.full_like(GREY, 30)))
+    empty = client.post(URL, params={"format": "dicom-seg"}, content=nothing, headers=DICOM)
+    report = client.post(URL, params={"format": "dicom-sr"}, content=nothing, headers=DICOM)
+    grid = client.post(URL, params={"format": "dicom-seg", "mask_space": "model"}, content=still, headers=DICOM)
+
+    assert (422, "not_dicom") == (png.status_code, png.json()["code"])
+    assert (422, "nothing_found") == (empty.status_code, empty.json()["code"])
+    assert 200 == report.status_code
+    assert (422, "parameter_invalid") == (grid.status_code, grid.json()["code"])

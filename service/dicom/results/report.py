@@ -1,0 +1,193 @@
+"""Structured report: the measurements and the outline, for reports and viewers (TID 1500, PS3.16)."""
+
+from typing import TYPE_CHECKING, Any
+
+from efsnet.measurement import Lesion
+from service.dicom.analysis import FrameFinding
+from service.dicom.identity import derived_uid
+from service.dicom.results.context import (
+    BREAST,
+    CATEGORY,
+    MANUFACTURER,
+    ResultContext,
+    code,
+    concept_of,
+    modifier_of,
+)
+from service.dicom.results.outlines import lesion_mask, outline
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SCHEME, SCHEME_NAME = "99EFSNET", "Codes of the EFSNet service"
+ALGORITHM_CLASS = ("class", SCHEME, "Class by the algorithm")
+PROCEDURE = ("47079000", "SCT", "Ultrasonography of breast")
+
+DIGITS = 2
+"""Of mm and mm², which is more than any image tells."""
+
+
+def report(context: ResultContext) -> "Dataset":
+    """A report in any case: where nothing was found, one that says so.
+
+    Lesions of the key frame have their outline, and in a calibrated image area and axes; of a cine, the areas of all
+    frames follow. Without calibration there are no numbers: pixels are no measure.
+    """
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    key = context.analysis.key_finding
+    groups = [_lesion(context, key, lesion) for lesion in key.measurement.lesions]
+    if context.is_cine and context.analysis.spacing:
+        groups += [_areas_over_time(context, each.number) for each in context.present]
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=_observer(context)),
+        procedure_reported=code(PROCEDURE),
+        imaging_measurements=groups or [_nothing(context)],
+        title=codes.cid7021.ImagingMeasurementReport,
+    )
+    result = sr.Comprehensive3DSR(
+        evidence=[context.as_single_frame],
+        content=content,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        **context.series("SR", "SR"),
+        **context.equipment,
+    )
+    context.restore_class(result)
+    _declare_scheme(result)
+    return result
+
+
+def _observer(context: ResultContext) -> Any:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    version = context.analysis.loaded.version
+    return sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=derived_uid("device", str(version.digest)),
+            name=version.name,
+            manufacturer_name=MANUFACTURER,
+            model_name=version.name,
+            serial_number="none",
+        ),
+    )
+
+
+def _common(context: ResultContext, label: str, number: int) -> dict[str, Any]:
+    """What every group of measurements says: what is tracked, where, and which algorithm it was."""
+    from highdicom import sr
+
+    version = context.analysis.loaded.version
+    return {
+        "tracking_identifier": sr.TrackingIdentifier(
+            uid=context.tracking_uid(label, number), identifier=f"AI {label} {number}"
+        ),
+        "finding_category": code(CATEGORY),
+        "finding_sites": [sr.FindingSite(code(BREAST), laterality=context.side)],
+        "algorithm_id": sr.AlgorithmIdentification(
+            name=version.name,
+            version=str(version.number),
+            parameters=[f"{name}={value}" for name, value in context.parameters.items()],
+        ),
+    }
+
+
+def _lesion(context: ResultContext, key: FrameFinding, lesion: Lesion) -> Any:
+    """A lesion of the key frame; the largest of a class is tracked as its segment is."""
+    from highdicom import sr
+
+    each = context.class_of(lesion.class_number)
+    of_class = [other for other in key.measurement.lesions if other.class_number == lesion.class_number]
+    mask = lesion_mask(key.label_map, lesion)
+    return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        referenced_region=sr.ImageRegion(
+            sr.GraphicTypeValues.POLYLINE,
+            outline(mask),
+            source_image=sr.SourceImageForRegion(
+                context.header.SOPClassUID, context.source_uid, referenced_frame_numbers=context.key_frames
+            ),
+        ),
+        finding_type=concept_of(each),
+        measurements=_measurements(lesion) or None,
+        qualitative_evaluations=_evaluations(modifier_of(each)),
+        **_common(context, each.label, of_class.index(lesion) + 1),
+    )
+
+
+def _measurements(lesion: Lesion) -> list[Any]:
+    """Area and axes in millimetres; none where they are not known."""
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    if lesion.area_mm2 is None or lesion.axes_mm is None:
+        return []
+    return [
+        sr.Measurement(name=name, value=round(value, DIGITS), unit=unit)
+        for name, value, unit in (
+            (codes.SCT.Area, lesion.area_mm2, codes.UCUM.SquareMillimeter),
+            (codes.SCT.LongAxis, lesion.axes_mm.longest, codes.UCUM.Millimeter),
+            (codes.SCT.ShortAxis, lesion.axes_mm.across, codes.UCUM.Millimeter),
+        )
+    ]
+
+
+def _areas_over_time(context: ResultContext, class_number: int) -> Any:
+    """The area of a class in each frame in which it was found."""
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    each = context.class_of(class_number)
+    measurements = [
+        sr.Measurement(
+            name=codes.SCT.Area,
+            value=round(area.area_mm2, DIGITS),
+            unit=codes.UCUM.SquareMillimeter,
+            referenced_images=[
+                sr.SourceImageForMeasurement(
+                    context.header.SOPClassUID, context.source_uid, referenced_frame_numbers=[finding.frame_index + 1]
+                )
+            ],
+        )
+        for finding in context.analysis.findings
+        for area in finding.measurement.classes
+        if area.number == class_number and area.pixels and area.area_mm2 is not None
+    ]
+    common = _common(context, f"{each.label} in all frames", 1)
+    return sr.MeasurementsAndQualitativeEvaluations(
+        finding_type=concept_of(each),
+        measurements=measurements,
+        qualitative_evaluations=_evaluations(modifier_of(each)),
+        **common,
+    )
+
+
+def _nothing(context: ResultContext) -> Any:
+    """That nothing was found is an answer, too."""
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    return sr.MeasurementsAndQualitativeEvaluations(
+        finding_type=codes.SCT.Mass,
+        source_images=[sr.SourceImageForMeasurementGroup(context.header.SOPClassUID, context.source_uid)],
+        qualitative_evaluations=_evaluations(codes.SCT.Absent),
+        **_common(context, "nothing", 1),
+    )
+
+
+def _evaluations(value: Any) -> list[Any] | None:
+    from highdicom import sr
+
+    return [sr.QualitativeEvaluation(name=code(ALGORITHM_CLASS), value=value)] if value else None
+
+
+def _declare_scheme(result: "Dataset") -> None:
+    """A scheme of our own has to be declared (PS3.3 C.12.1.1.2)."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodingSchemeName = SCHEME, SCHEME_NAME
+    result.CodingSchemeIdentificationSequence = [item]
