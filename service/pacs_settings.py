@@ -9,7 +9,6 @@ from pydantic import (
     ConfigDict,
     NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     SecretStr,
     model_validator,
 )
@@ -65,8 +64,8 @@ class PacsSettings(BaseModel):
     """Time between searches for images that no event told of."""
     days: NonNegativeInt = 2
     """Days that those searches go back, and a first look at the change log; for older studies there is `backfill`."""
-    runners: PositiveInt = 2
-    """Jobs that run at the same time."""
+    runners: NonNegativeInt = 2
+    """Jobs that run at the same time; 0 takes orders, and leaves the work to other services with the same database."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

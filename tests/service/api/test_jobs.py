@@ -11,13 +11,14 @@ from tests.service.conftest import Start, app_of
 from tests.service.pacs.conftest import image, instance
 
 ORDER = {"study_instance_uid": "1.2", "series_instance_uid": "1.2.1", "sop_instance_uid": "1.2.1.1"}
+AWAY = {"url": "http://127.0.0.1:9/dicom-web", "runners": 0}
 STOW = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
 
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """A client of a service with a PACS."""
-    return start(pacs={"url": "http://127.0.0.1:9/dicom-web", "orthanc_url": "http://127.0.0.1:9", "write": True})
+    """A client of a service with a PACS, whose jobs wait."""
+    return start(pacs={**AWAY, "orthanc_url": "http://127.0.0.1:9", "write": True})
 
 
 def test_an_order_is_accepted_at_once_and_once(client: TestClient) -> None:
@@ -132,7 +133,6 @@ def test_nothing_of_a_patient_is_logged_or_told(client: TestClient, caplog: pyte
 
 def test_jobs_wait_for_the_next_start(start: Start) -> None:
     """What was accepted is there after a restart."""
-    settings: dict[str, object] = {"pacs": {"url": "http://127.0.0.1:9/dicom-web"}}
-    start(**settings).post("/v1/jobs", json=ORDER)
+    start(pacs=AWAY).post("/v1/jobs", json=ORDER)
 
-    assert start(**settings).get("/v1/jobs").json()["counts"] == {"queued": 1}
+    assert start(pacs=AWAY).get("/v1/jobs").json()["counts"] == {"queued": 1}
