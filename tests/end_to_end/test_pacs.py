@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -113,12 +112,6 @@ def scan(subject: Subject) -> bytes:
     return instance(subject, PatientID=f"PLANTED-ID-{subject.study_instance_uid}", Rows=8, Columns=8)
 
 
-def send_all(orthanc: Orthanc, subjects: list[Subject]) -> None:
-    """Sends their files, one after the other."""
-    for subject in subjects:
-        orthanc.send(scan(subject))
-
-
 def expected(subjects: list[Subject]) -> Counter[tuple[str, str]]:
     """One SR about each image, and a SEG about each with a finding."""
     uids = [subject.sop_instance_uid or "" for subject in subjects]
@@ -166,9 +159,10 @@ def test_whatever_is_killed_each_image_is_answered_once(orthanc: Orthanc, servic
     for service in services:
         service.start()
         service.wait_until_ready()
-    scanning = threading.Thread(target=send_all, args=(orthanc, subjects))
-    scanning.start()
+    scanners = ThreadPoolExecutor(2)
     for kill in range(KILLS):
+        for subject in subjects[kill::KILLS]:
+            scanners.submit(orthanc.send, scan(subject))
         time.sleep(chance.uniform(0.2, 2.0))
         victim = chance.choice(victims)
         victim.kill()
@@ -178,7 +172,7 @@ def test_whatever_is_killed_each_image_is_answered_once(orthanc: Orthanc, servic
         time.sleep(chance.uniform(0.0, 0.5))
         victim.start()
     meanwhile = len(orthanc.results())
-    scanning.join()
+    scanners.shutdown()
     await_answers(orthanc, sum(expected(subjects).values()))
     time.sleep(5)  # whatever would come twice has come by now
 
