@@ -37,7 +37,7 @@ SECONDARY_CAPTURE = frozenset({f"1.2.840.10008.5.1.4.1.1.7{ending}" for ending i
 """Taken if their modality is ultrasound."""
 
 IMPLICIT, DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
+EXPLICIT, JPEG_EXTENDED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.51"
 COLOURS_OF_THREE = frozenset(COLOURS) - {"PALETTE COLOR"}
 
 TWO_D, COLOUR_DOPPLER = 0x0001, 0x0010 | 0x0020 | 0x0100
@@ -183,10 +183,11 @@ def read_source(data: bytes, limits: Limits, decoder: DecoderProcess) -> DicomSo
             "Pixels of this transfer syntax are not read; docs/dicom-conformance.md lists those that are."
         )
     layout = _layout(header, limits)
-    pixel_data = header["PixelData"].value
-    if not isinstance(pixel_data, bytes) or not pixel_data:
-        raise ImageUndecodable(DAMAGED)
-    del header["PixelData"]
+    if syntax == JPEG_EXTENDED and layout.bits_stored > 8:
+        raise TransferSyntaxUnsupported(
+            "JPEG Extended of more than 8 bits is not read: have it sent in another syntax."
+        )
+    pixel_data = _pixel_data(header)
     if syntax not in COMPRESSED and len(pixel_data) < layout.frame_bytes * layout.number_of_frames:
         raise ImageUndecodable(DAMAGED)
     choice = _choice(header, layout)
@@ -282,6 +283,17 @@ def _layout(header: "Dataset", limits: Limits) -> Layout:
     if layout.number_of_frames > limits.max_frames:
         raise TooManyPixels(f"An instance has at most {limits.max_frames} frames; this has {layout.number_of_frames}.")
     return layout
+
+
+def _pixel_data(header: "Dataset") -> bytes:
+    """The stored pixels, taken out of the header."""
+    try:
+        pixel_data = header.pop("PixelData").value
+    except Exception as error:
+        raise ImageUndecodable(DAMAGED) from error
+    if not isinstance(pixel_data, bytes) or not pixel_data:
+        raise ImageUndecodable(DAMAGED)
+    return pixel_data
 
 
 def _choice(header: "Dataset", layout: Layout) -> RegionChoice:
