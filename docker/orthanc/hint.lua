@@ -14,7 +14,7 @@ function OnStoredInstance(instance, tags, metadata, origin)
   end
 
   local headers = { ['Content-Type'] = 'application/json' }
-  if KEY then
+  if KEY and KEY ~= '' then
     headers['Authorization'] = 'Bearer ' .. KEY
   end
   local order = {
