@@ -17,5 +17,6 @@ def configure() -> None:
     logging.getLogger("service").setLevel(logging.INFO)
     # What libraries warn of may quote a file, and so name a patient.
     warnings.simplefilter("ignore")
-    # Its warnings quote the body.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # Their warnings quote the body.
+    for name in ("python_multipart", "pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

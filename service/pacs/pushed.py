@@ -5,18 +5,32 @@ and results go only where the image is.
 """
 
 import io
+import logging
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from service.errors import BodyTooLarge, UIDInvalid
+from efsnet.errors import ImageUndecodable
+from service.dicom.source import BIG_ENDIAN, DEFLATED, IMPLICIT, is_dicom
+from service.errors import BodyTooLarge
 from service.jobs.job import Order, Subject
 from service.pacs.multipart import Parts
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 HEADER_BYTES = 65_536
 """Of an instance, in which its UIDs must stand: they are among its first attributes."""
 
 MAX_INSTANCES = 10_000
 """In one request."""
+
+FILE_META_AT = 132
+"""Behind the preamble and the four letters (PS3.10 section 7.1)."""
+
+SERIES_INSTANCE_UID = 0x0020000E
+"""Tag of the last that is read."""
 
 CANNOT_UNDERSTAND, DOES_NOT_MATCH = 0xC000, 0xA900
 """Failure reasons (PS3.18 section I.2.2)."""
@@ -54,20 +68,35 @@ async def read_pushed(
 
 
 def _pushed(header: bytes, study_instance_uid: str | None) -> Pushed:
-    from pydicom import dcmread  # noqa: PLC0415 (heavy, and needed only where images are pushed)
-    from pydicom.errors import InvalidDicomError  # noqa: PLC0415
-
-    tags = ["SOPClassUID", "SOPInstanceUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID"]
     try:
-        # Reads up to the last of these; the file is cut off after it.
-        found = dcmread(io.BytesIO(header), specific_tags=list(tags), stop_before_pixels=True)
+        found = _beginning(header)
+        tags = ("SOPClassUID", "SOPInstanceUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID")
         sop_class, instance, modality, study, series = (str(found.get(tag) or "") for tag in tags)
         subject = Subject(study, series, instance)
-    except (InvalidDicomError, UIDInvalid, ValueError, TypeError, KeyError, EOFError, AttributeError, OSError):
+    except Exception:  # noqa: BLE001 - pydicom meets damaged bytes with nearly any
         return Pushed("", "", failure=CANNOT_UNDERSTAND)
     if study_instance_uid not in (None, study):
         return Pushed(sop_class, instance, failure=DOES_NOT_MATCH)
     return Pushed(sop_class, instance, Order(subject) if modality == "US" else None)
+
+
+def _beginning(header: bytes) -> "Dataset":
+    """The elements of a file up to the UIDs; what comes after them may be missing."""
+    from pydicom.filereader import read_dataset  # noqa: PLC0415 (heavy, and needed only where images are pushed)
+
+    if not is_dicom(header):
+        raise ImageUndecodable("This is no DICOM file.")
+    # Values of patients stand in what pydicom logs.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    file = io.BytesIO(header)
+    file.seek(FILE_META_AT)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)  # noqa: FBT003
+    syntax = str(meta.TransferSyntaxUID)
+    if syntax == DEFLATED:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        file = io.BytesIO(inflater.decompress(header[file.tell() :], HEADER_BYTES))
+    little = syntax != BIG_ENDIAN
+    return read_dataset(file, syntax == IMPLICIT, little, stop_when=lambda tag, _vr, _length: tag > SERIES_INSTANCE_UID)
 
 
 def stow_answer(pushed: list[Pushed]) -> dict[str, object]:

@@ -1,12 +1,22 @@
 """How the service learns of images: Orthanc's change log, searches, and what is pushed."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from threading import Event
 
 import httpx2
+import numpy as np
 import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
 
 from service.errors import BodyTooLarge, FormMalformed, MediaTypeUnsupported, PacsRefused, PacsUnavailable
 from service.jobs.job import Order, Priority, Subject
@@ -171,6 +181,22 @@ def test_a_pushed_image_is_ordered() -> None:
 
     assert [one.order for one in found] == [Order(image(1)), Order(image(2))]
     assert all(one.order and one.order.priority is Priority.LIVE for one in found)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit]
+)
+def test_a_pushed_image_is_ordered_however_it_is_encoded(syntax: UID) -> None:
+    """Though only its beginning is kept, which of an inflated one is a beginning too."""
+    made = dcmread(io.BytesIO(instance(image(1))))
+    made.add_new(0x00291010, "OB", np.random.default_rng(0).bytes(150_000))
+    made.file_meta.TransferSyntaxUID = syntax
+    file = io.BytesIO()
+    little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
+    dcmwrite(file, made, little_endian=little, implicit_vr=implicit)
+    (found,) = pushed(file.getvalue(), limit=200_000)
+
+    assert found.order == Order(image(1))
 
 
 def test_what_is_pushed_and_no_ultrasound_is_taken_and_nothing_done() -> None:
