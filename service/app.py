@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.responses import RedirectResponse
 
 from model_store.loading import LoadedVersion, load
 from model_store.store import PRODUCTION, ModelStore
@@ -20,6 +19,7 @@ from service.api.jobs import job_routes
 from service.api.models import model_routes
 from service.api.observer import Observer
 from service.api.pacs import pacs_routes
+from service.api.page import add_page
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
 from service.decisions import Decisions
@@ -120,9 +120,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     problems.install(app)
     access.describe(app)
 
-    @app.get("/", include_in_schema=False)
-    async def start() -> RedirectResponse:
-        return RedirectResponse(f"{settings.root_path}/docs")
+    add_page(app)
 
     return app
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from efsnet.batching import Predicting
 from efsnet.errors import GeometryError
 from efsnet.image import Image, PixelSpacing, decode_image, pixels_of
-from efsnet.maps import LabelMap
+from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.measurement import Measurement, measure
 from efsnet.postprocessing import to_grid, to_label_map
 from efsnet.preprocessing import to_input
@@ -68,6 +68,8 @@ class Segmentation:
     """On the grid that was asked for."""
     measurement: Measurement
     """Of that label map; shares are of the part that was analysed."""
+    probability_map: ProbabilityMap
+    """Of the part that was analysed, on the network's grid."""
     remarks: tuple[Remark, ...]
     seconds: dict[str, float]
     """Time of each stage, by its name, in the order in which they ran."""
@@ -137,7 +139,8 @@ def segment_picture(
         label_map = label_map.placed(picture.whole.rows, picture.whole.columns, picture.top, picture.left)
         measurement = measurement.moved(picture.top, picture.left)
     stages.end("postprocess")
-    return Segmentation(picture.whole, label_map, measurement, remarks(image, specification.input), stages.seconds)
+    told = remarks(image, specification.input)
+    return Segmentation(picture.whole, label_map, measurement, probability_map, told, stages.seconds)
 
 
 @contextmanager

@@ -61,8 +61,9 @@ ROUTES = (
     Route("GET", "/readyz", None),
     Route("GET", "/metrics", None),
     Route("GET", "/version", None),
-    # The documents, which are the same everywhere.
-    Route("GET", "/", None),
+    # The page and the documents, which are the same everywhere.
+    Route("GET HEAD", "/", None),
+    Route("GET HEAD", "/page/{file}", None),
     Route("GET HEAD", "/openapi.json", None),
     Route("GET", "/docs", None),
     Route("GET", "/docs/oauth2-redirect", None),

@@ -174,6 +174,10 @@ class SegmentationAnswer(Schema):
     """The largest first."""
     warnings: tuple[Remark, ...]
     timing_ms: TimingMs
+    picture: str | None = None
+    """With `pictures`: the image as the network saw it, a grey PNG as a data URL."""
+    tumour_probability: str | None = None
+    """With `probabilities`: a grey PNG on the network's grid as a data URL; 255 is the probability 1 of a tumour."""
     notice: str
 
 
@@ -187,6 +191,8 @@ class FrameAnswer(Schema):
     """The largest first."""
     warnings: tuple[Remark, ...]
     timing_ms: TimingMs
+    picture: str | None = None
+    """With `pictures`: the frame as the network saw it, a grey JPEG as a data URL."""
 
 
 class FramesAnswer(Schema):

@@ -36,6 +36,7 @@ from service.api.schemas import FramesAnswer, MasksAnswer, SegmentationAnswer
 from service.api.uploads import FIELD, FORM, RAW, Uploads
 from service.dicom.analyser import Analyser, DicomUpload
 from service.dicom.source import is_dicom
+from service.illustrations import Extras
 from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload, parse_spacing
 from service.settings import Settings
 from service.shadow import Shadow
@@ -111,11 +112,21 @@ class SegmentQuery(BaseModel):
     frame: Annotated[int, Field(ge=1, le=1_000_000, examples=[1])] | SkipJsonSchema[None] = None
     """Of a DICOM instance of several frames, the one to segment, from 1; all of them without it."""
 
+    pictures: bool = False
+    """With `json`: the image as the network saw it, beside the answer."""
+    probabilities: bool = False
+    """With `json`, of one picture: the probability of a tumour of each pixel, as a picture on the network's grid."""
+
     @field_validator("pixel_spacing_mm")
     @classmethod
     def _is_a_spacing(cls, text: str | None) -> str | None:
         _spacing(text)
         return text
+
+    @property
+    def extras(self) -> Extras:
+        """The pictures that are asked for beside the answer."""
+        return Extras(self.pictures, self.probabilities)
 
     @property
     def frame_index(self) -> int | None:
@@ -174,9 +185,9 @@ def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings,
             data = await uploads.receive(request)
             loaded = await segmenter.versions.get(query.model, query.version)
             request.state.version = loaded.version.number  # another one, if it was promoted meanwhile
-            question = Question(request.state.request_id, loaded, asked, query.mask_space)
+            question = Question(request.state.request_id, loaded, asked, query.mask_space, query.extras)
             if is_dicom(data):
-                instance = DicomUpload(data, query.frame_index, query.spacing, query.mask_space)
+                instance = DicomUpload(data, query.frame_index, query.spacing, query.mask_space, query.extras)
                 return await _unless_gone(request, segmenter.in_time(analysed(instance, question)))
             if asked in ROLE_OF:
                 raise errors.NotDicom("DICOM answers refer to a DICOM instance: send one, or ask for another format.")

@@ -12,6 +12,7 @@ from service.dicom.analysis import Analysis, FrameFinding
 from service.dicom.decoding import DecoderProcess
 from service.dicom.source import DicomSource, Limits, read_source
 from service.errors import QueueFull
+from service.illustrations import NO_EXTRAS, Extras, illustrate
 from service.segmentation import MaskSpace, Segmenter, Stages, segment_picture
 
 BETWEEN_TRIES_S = 0.1
@@ -30,6 +31,7 @@ class DicomUpload:
     spacing: PixelSpacing | None = None
     """Given by a person, in place of the instance's own."""
     mask_space: MaskSpace = "original"
+    extras: Extras = NO_EXTRAS
 
 
 class Analyser:
@@ -77,7 +79,10 @@ class Analyser:
             picture = source.picture(frame_index, upload.spacing)
             predictor = loaded.predictors[worker]
             segmentation = segment_picture(picture, upload.mask_space, specification, predictor, stages)
-            finding = FrameFinding.of(frame_index, segmentation)
+            lossless = source.number_of_frames == 1 or upload.frame_index is not None
+            finding = FrameFinding.of(
+                frame_index, segmentation, illustrate(segmentation, upload.extras, lossless=lossless)
+            )
             stages.end("encode")
             self._segmenter.tell(loaded, segmentation)
             return finding

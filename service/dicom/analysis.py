@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from efsnet import rle
-from efsnet.image import PixelSpacing, image_from_pixels
+from efsnet.image import Image, PixelSpacing, image_from_pixels
 from efsnet.maps import LabelMap
 from efsnet.measurement import Measurement
 from efsnet.rle import RunLengths
 from model_store.loading import LoadedVersion
 from service.dicom.source import DicomSource
+from service.illustrations import NONE, Illustrations
 from service.remarks import Remark
 from service.segmentation import MaskSpace, Segmentation
 
@@ -31,9 +32,10 @@ class FrameFinding:
     remarks: tuple[Remark, ...]
     seconds: Mapping[str, float]
     """Time of each stage, by its name."""
+    illustrations: Illustrations = NONE
 
     @classmethod
-    def of(cls, frame_index: int, segmentation: Segmentation) -> "FrameFinding":
+    def of(cls, frame_index: int, segmentation: Segmentation, illustrations: Illustrations = NONE) -> "FrameFinding":
         """Of what became of the frame's picture."""
         label_map = segmentation.label_map
         classes = segmentation.measurement.classes
@@ -45,6 +47,7 @@ class FrameFinding:
             segmentation.measurement,
             segmentation.remarks,
             segmentation.seconds,
+            illustrations,
         )
 
     @property
@@ -89,11 +92,10 @@ class Analysis:
         """Of that frame, from 0."""
         return self.key_finding.frame_index
 
-    def segmentation(self, finding: FrameFinding) -> Segmentation:
-        """A finding beside the picture that it is of, which is decoded again.
+    def picture(self, finding: FrameFinding) -> Image:
+        """The whole picture that a finding is of, decoded again.
 
         Raises:
             ImageUndecodable: the frame's pixels are damaged.
         """
-        image = image_from_pixels(self.source.displayed(finding.frame_index), spacing=self.spacing)
-        return Segmentation(image, finding.label_map, finding.measurement, finding.remarks, dict(finding.seconds))
+        return image_from_pixels(self.source.displayed(finding.frame_index), spacing=self.spacing)

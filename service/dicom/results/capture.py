@@ -51,11 +51,9 @@ def capture(context: ResultContext) -> "Dataset":
 def _drawn(context: ResultContext) -> "NDArray[np.uint8]":
     """(rows, columns, 3): outlines, tints, and words that say what it is."""
     analysis = context.analysis
-    segmentation = analysis.segmentation(analysis.key_finding)
-    version = analysis.loaded.version
-    picture = PIL.Image.fromarray(
-        overlay(segmentation.image, segmentation.label_map, version.manifest.specification.classes)
-    )
+    key, version = analysis.key_finding, analysis.loaded.version
+    classes = version.manifest.specification.classes
+    picture = PIL.Image.fromarray(overlay(analysis.picture(key), key.label_map, classes))
     size = max(10, picture.height // 40)
     words = f"{version.name} {version.number}: {WORDS}"
     ImageDraw.Draw(picture).text(
