@@ -37,7 +37,7 @@ async function work() {
     tell(word("workingOn", { name: item.name }));
     await answer(item);
     list();
-    if (item === current) await show();
+    await show();
   }
   busy = false;
 }
@@ -53,12 +53,10 @@ async function answer(item) {
       item.answers.push(frames(await response.json()));
     }
     item.state = "done";
-    tell(word("doneWith", { name: item.name, what: summary(item) }));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     item.state = "failed";
     item.problem = error;
-    tell("");
     if (error.status === 401) askForKey();
   }
 }
@@ -125,6 +123,7 @@ async function show() {
   for (const id of ["controls", "downloads"]) at(id).hidden = !done;
   at("frames").hidden = !done || item.answers[0].length < 2;
   if (item?.state === "failed") complain(item.problem);
+  if (item && item.state !== "waiting") tell(word("doneWith", { name: item.name, what: summary(item) }));
   if (!done) {
     at("viewers").replaceChildren();
     at("tables").replaceChildren();
@@ -157,6 +156,11 @@ async function frame() {
   }));
   window_();
   await mark();
+  // Objects of a study are there for DICOM alone, and a segmentation where there is something.
+  for (const role of ["dicom-seg", "dicom-sr"]) {
+    const anything = answers[0].some(({ lesions }) => lesions.length);
+    document.querySelector(`[data-download=${role}]`).hidden = !shown[0].found.image.region_xywh || (role === "dicom-seg" && !anything);
+  }
   at("tables").replaceChildren(...shown.flatMap(({ found }) => describe(found, colours)));
 }
 

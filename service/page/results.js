@@ -13,7 +13,7 @@ export function make(tag, { className = "", text = "", ...attributes } = {}, ...
 
 /** Tables of what one version found in one picture: `found` is an answer, or a frame of one, with its model. */
 export function describe(found, colours) {
-  const parts = [];
+  const parts = [make("h3", { text: `${found.model.name} ${found.model.version}` })];
   if (found.warnings.length) {
     parts.push(make("h3", { text: word("warnings") }));
     parts.push(make("ul", { className: "warnings" }, ...found.warnings.map(({ code, detail }) => {
@@ -52,7 +52,7 @@ function lesions({ lesions: all, spacing }, colours) {
       spacing ? `${number(each.area_mm2, 1)} mm²` : `${number(each.pixels)} px`,
     ];
   });
-  return table("lesions", ["lesion", "longest", "across", "share"], rows, { share: word("classes") });
+  return table("lesions", ["lesion", "longest", "across", "area"], rows);
 }
 
 function model({ model: by, timing_ms: timing }) {
@@ -74,10 +74,10 @@ function named({ number: place, label }, colours, before = "") {
   return make("span", {}, swatch, before + word(label));
 }
 
-function table(caption, heads, rows, words = {}) {
+function table(caption, heads, rows) {
   return make("table", {},
     make("caption", { text: word(caption) }),
-    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", text: words[head] ?? word(head) })))),
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", text: word(head) })))),
     make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell, index) => {
       const element = make(index ? "td" : "th", index ? {} : { scope: "row" });
       element.append(cell);

@@ -1,6 +1,7 @@
 """The application as a whole: its paths, its description, its pages."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,11 +43,41 @@ def test_the_documents_need_no_internet(start: Start, page: str, root_path: str,
         assert 200 == client.get(link.removeprefix(root_path) if stripped else link).status_code
 
 
-def test_the_start_page_leads_to_the_documents(start: Start) -> None:
-    """Also below a path."""
-    answer = start(root_path="/efsnet").get("/efsnet/", follow_redirects=False)
+def test_the_page_and_all_that_it_loads_are_served(start: Start) -> None:
+    """Also below a path: what it refers to is relative, and nothing comes from elsewhere."""
+    client = start(root_path="/efsnet")
+    page = client.get("/efsnet/")
+    referred = re.findall(r'(?:href|src)="([^"]+)"', page.text)
 
-    assert (307, "/efsnet/docs") == (answer.status_code, answer.headers["Location"])
+    assert 200 == page.status_code
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "docs" in referred
+    for link in referred:
+        assert not link.startswith(("http", "/"))
+        assert 200 == client.get(f"/efsnet/{link}").status_code, link
+
+
+def test_the_page_weighs_little(repository: Path) -> None:
+    """200 kB at most, without images of patients."""
+    files = [file for file in (repository / "service" / "page").rglob("*") if file.is_file()]
+
+    assert 5 < len(files)
+    assert sum(file.stat().st_size for file in files) <= 200_000
+
+
+def test_the_page_says_everything_in_both_languages(repository: Path) -> None:
+    """The same words, each of them used, and none missing."""
+    folder = repository / "service" / "page"
+    catalogues = [
+        set(re.findall(r"(?:^|[\s{,])(\w+): \"", (folder / "words" / f"{language}.js").read_text(encoding="utf-8")))
+        for language in ("en", "es")
+    ]
+    scripts = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.*s"))
+    asked = set(re.findall(r'data-words="(\w+)"', (folder / "index.html").read_text(encoding="utf-8")))
+    asked |= set(re.findall(r'word\("(\w+)"', scripts))
+
+    assert catalogues[0] == catalogues[1]
+    assert asked <= catalogues[0]
 
 
 def test_every_problem_is_described_as_one(description: Any) -> None:
