@@ -228,7 +228,13 @@ def print_ladder(
 
 
 @app.command()
-def precision(run: Run, data: Data) -> None:
+def precision(
+    run: Run,
+    data: Data,
+    figures_of: Annotated[
+        Path | None, typer.Option(help="Cross-validation by the same recipe, for a run with nothing held out.")
+    ] = None,
+) -> None:
     """Measure what computing in fewer bits changes in the masks of an evaluated run; `publish` takes it up."""
     from training.datasets.reading import read
     from training.precision import compare_precisions
@@ -237,7 +243,7 @@ def precision(run: Run, data: Data) -> None:
     table = Table()
     for heading in ("precision", "change of lesion Dice", "95 % interval", "pixels that differ", "images"):
         table.add_column(heading, justify="left" if heading == "precision" else "right")
-    for change in compare_precisions(RunFolder(run), read(data)):
+    for change in compare_precisions(RunFolder(run), read(data), figures_of):
         value, low, high = change.dice
         table.add_row(
             change.precision,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,11 @@ from efsnet.predictor import Computation, Predictor, has_bfloat16
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from model_store.manifest import MeasuredPrecision, Metric
+from training.cross_validation import finished
 from training.datasets.records import CLASS_NUMBERS, Record
 from training.errors import NothingToTest, RunUnusable
 from training.evaluation.measuring import on_grid_of
-from training.evaluation.operating_point import read_operating_point
+from training.evaluation.operating_point import median_operating_point, read_operating_point
 from training.evaluation.resampling import draw, interval, mean
 from training.evaluation.unseen import split_of
 from training.export.int8 import quantised
@@ -65,21 +67,30 @@ class Change:
         )
 
 
-def compare_precisions(folder: RunFolder, records: Sequence[Record]) -> tuple[Change, ...]:
+def compare_precisions(
+    folder: RunFolder, records: Sequence[Record], figures_of: Path | None = None
+) -> tuple[Change, ...]:
     """Of an evaluated run, on its test part: bfloat16 where this machine has it, and 8-bit numbers.
 
     What a version can be served in, which is bfloat16 alone, is written into the run, where `publish` finds it.
+
+    Args:
+        folder: Of the run.
+        records: Of the sets that it was split over.
+        figures_of: A cross-validation by the same recipe, for a run that holds nothing out. It is measured on what it
+            learnt from: both precisions have seen the same images, and it is their difference that is asked for.
 
     Raises:
         RunUnusable: the run is not finished or not evaluated.
         SplitDiffers: images of the split are not in the sets.
         NothingToTest: the run holds out nothing with a tumour.
     """
-    point = read_operating_point(folder)
+    point = read_operating_point(folder) if figures_of is None else median_operating_point(finished(figures_of))
     specified = specification(folder.configuration().input_size, point.rules())
     model = export(folder.network(), specified, temperature=point.temperature)
     split, _, _ = split_of(folder, records)
-    tested = [record for record in split.test if not record.contradictory]
+    held_out = split.test if figures_of is None else split.train
+    tested = [record for record in held_out if not record.contradictory]
     if not any(record.kind != "normal" for record in tested):
         raise NothingToTest(f"{folder.path} holds out no image with a tumour.")
     exact = Predictor(model, specified)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from safetensors import SafetensorError
@@ -28,7 +27,7 @@ from training.datasets.busi import curation
 from training.datasets.folds import BUSI
 from training.errors import ParityLost, RunUnusable
 from training.evaluation.figures import HEADLINE
-from training.evaluation.operating_point import OperatingPoint, read_operating_point
+from training.evaluation.operating_point import OperatingPoint, median_operating_point, read_operating_point
 from training.export.onnx_export import export, parity
 from training.model_card import model_card
 from training.networks import build, name_of
@@ -94,7 +93,8 @@ def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None 
         code_commit=environment["code_commit"],
         intended_use=INTENDED_USE,
         licence=LICENCE,
-        evaluated=_evaluated(evidence.measured),
+        # Of a recipe's figures none is of these weights: the gate has nothing to compare, and says so.
+        evaluated=_evaluated(evidence.measured) if figures_of is None else (),
         precisions=measured_precisions(folder),
     )
     contents = {
@@ -135,14 +135,9 @@ def _of_the_recipe(configuration: Configuration, cross_validation: Path) -> Evid
     for folder in folders:
         if folder.configuration().model_copy(update={"seed": configuration.seed}) != configuration:
             raise RunUnusable(f"{folder.path} was trained by another recipe than the run.")
-    points = [read_operating_point(folder) for folder in folders]
-    middle = OperatingPoint(
-        temperature=median(point.temperature for point in points),
-        tumour_threshold=median(point.tumour_threshold for point in points),
-        minimum_area_fraction=median(point.minimum_area_fraction for point in points),
-    )
     file = cross_validation / "metrics.json"
-    return Evidence(middle, file.read_bytes(), _content(file, "is not evaluated: run `cross-validate` again"))
+    measured = _content(file, "is not evaluated: run `cross-validate` again")
+    return Evidence(median_operating_point(folders), file.read_bytes(), measured)
 
 
 def network_from_version(version: Version, name: str) -> SegmentationNetwork:

@@ -290,6 +290,7 @@ def test_a_run_on_all_images_takes_the_figures_of_its_recipe(tmp_path: Path) -> 
     assert 0.4 == pytest.approx(version.manifest.specification.post_processing.tumour_threshold)
     assert 0.001 == version.manifest.specification.post_processing.minimum_area_fraction
     assert (validation / "metrics.json").read_bytes() == version.read("metrics.json")
+    assert () == version.manifest.evaluated  # these weights were measured on nothing, and the gate must know
     assert "none is left to measure it on" in card
     assert "measured together on 333 images" in card
     assert "it never saw" not in card

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -67,6 +68,20 @@ def read_operating_point(folder: RunFolder) -> OperatingPoint:
         return OperatingPoint(**json.loads(folder.operating_point_file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise RunUnusable(f"{folder.path} is not evaluated: run `evaluate` first ({error}).") from error
+
+
+def median_operating_point(folders: Sequence[RunFolder]) -> OperatingPoint:
+    """Of a cross-validation's runs, value by value: what a run by the same recipe is set to that holds nothing out.
+
+    Raises:
+        RunUnusable: a run is not evaluated.
+    """
+    points = [read_operating_point(folder) for folder in folders]
+    return OperatingPoint(
+        temperature=median(point.temperature for point in points),
+        tumour_threshold=median(point.tumour_threshold for point in points),
+        minimum_area_fraction=median(point.minimum_area_fraction for point in points),
+    )
 
 
 def tempered(probability_map: ProbabilityMap, temperature: float) -> ProbabilityMap:
