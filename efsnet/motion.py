@@ -47,7 +47,8 @@ def small(tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
     squares = tensor.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
     # Rows first, in whole numbers: a third of the time of one mean over both.
     sums = squares.sum(axis=1, dtype=np.uint16).sum(axis=2, dtype=np.uint16)
-    return sums.astype(np.float32) / BLOCK**2
+    means: NDArray[np.float32] = sums.astype(np.float32) / BLOCK**2
+    return means
 
 
 def motion_between(before: NDArray[np.float32], now: NDArray[np.float32]) -> Motion:
@@ -92,7 +93,8 @@ def _taken(array: NDArray[np.float32], shift: float, stretch: float, *, axis: in
     share = (source - first).astype(np.float32)
     if axis == -2:
         share = share[:, np.newaxis]
-    low, high = array.take(first, axis), array.take(first + 1, axis)
+    low: NDArray[np.float32] = array.take(first, axis)
+    high: NDArray[np.float32] = array.take(first + 1, axis)
     high -= low
     high *= share
     high += low

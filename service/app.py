@@ -22,11 +22,13 @@ from service.api.pacs import pacs_routes
 from service.api.page import add_page
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
+from service.api.stream import LiveService, stream_routes
 from service.decisions import Decisions
 from service.dicom.analyser import Analyser
 from service.dicom.source import Limits
 from service.history import History
 from service.keys import KeyRing
+from service.live.streams import Streams
 from service.loads import Load, Loader
 from service.metrics import Metrics
 from service.segmentation import Segmenter
@@ -75,6 +77,9 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     analyser = Analyser(segmenter, Limits(settings.max_pixels, settings.max_frames, settings.max_dicom_bytes))
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
+    keys = KeyRing(settings.keys_file)
+    live = LiveService(segmenter, Streams(pool, metrics, limit=settings.stream.limit), keys, metrics, settings)
+
     async def follow(app: FastAPI) -> None:
         await asyncio.shield(app.state.loading)
         await versions.watch(settings.follow_s)
@@ -107,16 +112,20 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     app.state.stopping = False
     app.state.versions = versions
     app.state.told = settings.told
-    app.add_middleware(access.Guard, keys=KeyRing(settings.keys_file))
+    app.add_middleware(access.Guard, keys=keys, tickets=live.tickets, origins=settings.stream.origins.split(","))
     app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
-    app.include_router(segment_routes(segmenter, analyser, settings, shadow))
-    app.include_router(model_routes(versions, settings.read_trust))
-    app.include_router(alias_routes(Decisions(history, versions)))
-    app.include_router(shadow_routes(shadow, versions))
-    app.include_router(job_routes(connection))
-    app.include_router(pacs_routes(connection))
-    app.include_router(health_routes(segmenter, metrics))
-    app.include_router(problems.problem_routes())
+    for router in (
+        segment_routes(segmenter, analyser, settings, shadow),
+        stream_routes(live),
+        model_routes(versions, settings.read_trust),
+        alias_routes(Decisions(history, versions)),
+        shadow_routes(shadow, versions),
+        job_routes(connection),
+        pacs_routes(connection),
+        health_routes(segmenter, metrics),
+        problems.problem_routes(),
+    ):
+        app.include_router(router)
     problems.install(app)
     access.describe(app)
 

@@ -18,6 +18,10 @@
   - CredentialsMissing: this takes an API key
   - CredentialsInvalid: this API key is worth nothing
   - ScopeMissing: the API key is for other things
+  - TicketInvalid: this ticket opens no stream
+  - OriginRefused: a page of another site wants to open a stream
+  - TooManyStreams: there are as many live streams as there may be
+  - FrameMalformed: a message of a stream is no frame
   - KeysUnusable: the API keys cannot be read
   - KeyUnknown: no API key has this id
   - StoreSetBack: the store lacks a promotion that it had
@@ -119,6 +123,22 @@ class CredentialsInvalid(ServiceError):
 
 class ScopeMissing(ServiceError):
     """The API key that was sent is for other things."""
+
+
+class TicketInvalid(ServiceError):
+    """The ticket with which a stream is to be opened is none of ours, too old, or was used."""
+
+
+class OriginRefused(ServiceError):
+    """A page of a site that may not wants to open a stream: whose browser it is cannot tell it apart from ours."""
+
+
+class TooManyStreams(ServiceError):
+    """There are as many live streams as there may be."""
+
+
+class FrameMalformed(ServiceError):
+    """A message of a stream is no frame, or not of the format that its header says."""
 
 
 class KeysUnusable(ServiceError):

@@ -127,12 +127,24 @@ class KeyRing:
         key = self._known(found[1])
         if key is None:
             raise CredentialsInvalid("This key is not known here, or was revoked.")
-        if key.expires_at <= datetime.now(UTC):
-            _tell_refusal(key, "expired")
-            raise CredentialsInvalid(f"This key expired at {key.expires_at:%Y-%m-%d %H:%M} UTC: ask for a new one.")
-        if not key.allows(needed):
-            _tell_refusal(key, f"not for {needed}")
-            raise ScopeMissing(f"This takes a key for `{needed}`; this one is for {', '.join(key.scopes)}.")
+        self._check(key, needed)
+        return key
+
+    def named(self, key_id: str, needed: Scope) -> Key | None:
+        """The key of this id, as it is now: for what was begun with it. The empty id is nobody's.
+
+        Raises:
+            CredentialsInvalid: It was revoked, has expired, or keys are needed and there was none.
+            ScopeMissing: It is not for this.
+            KeysUnusable: The file is damaged.
+            StateUnusable: It cannot be read.
+        """
+        if not self.asked_for and needed in WITHOUT_KEYS:
+            return None
+        key = next((key for key in self.keys if key.id == key_id), None)
+        if key is None:
+            raise CredentialsInvalid("The key was revoked.")
+        self._check(key, needed)
         return key
 
     def create(self, name: str, scopes: Iterable[str], days: int) -> tuple[str, Key]:
@@ -170,6 +182,15 @@ class KeyRing:
                     self._write(tuple(other for other in keys if other != key))
                     return key
         raise KeyUnknown(f"There is no key {key_id!r}: `python -m service keys list` shows all.")
+
+    @staticmethod
+    def _check(key: Key, needed: Scope) -> None:
+        if key.expires_at <= datetime.now(UTC):
+            _tell_refusal(key, "expired")
+            raise CredentialsInvalid(f"This key expired at {key.expires_at:%Y-%m-%d %H:%M} UTC: ask for a new one.")
+        if not key.allows(needed):
+            _tell_refusal(key, f"not for {needed}")
+            raise ScopeMissing(f"This takes a key for `{needed}`; this one is for {', '.join(key.scopes)}.")
 
     def _known(self, text: str) -> Key | None:
         """The key of this text; each is compared, so that the time says nothing."""

@@ -134,6 +134,23 @@ class Metrics:
             registry=registry,
         )
 
+        self.stream_sessions = Gauge("efs_stream_sessions", "Live streams that are open.", registry=registry)
+        self.stream_ends = Counter(
+            "efs_stream_ends", "Live streams that ended, by the code that closed them.", ("code",), registry=registry
+        )
+        self.stream_frames = Counter(
+            "efs_stream_frames",
+            "Frames of ended and open streams: answered, dropped (a newer came), unsent (the client was slow).",
+            ("outcome",),
+            registry=registry,
+        )
+        self.stream_latency = Histogram(
+            "efs_stream_frame_latency_seconds",
+            "From a frame's arrival until its answer was ready.",
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+
         self.jobs = Gauge("efs_jobs", "Jobs in each state.", ("state",), registry=registry)
         self.pacs_duration = Histogram(
             "efs_pacs_request_duration_seconds",

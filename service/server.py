@@ -4,16 +4,27 @@ import asyncio
 import contextlib
 import math
 import socket
+from typing import Any
 
 import typer
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.errors import ModelNotReady, SettingsInvalid
 from service.keys import KeyRing
 from service.settings import Settings
 
 TICK_S = 0.1
+
+PING_S = 10.0
+"""Between two questions whether a stream's client is still there, and the time it has to answer."""
+
+LINGER_S = 10.0
+"""Time in which a client that was told of its stream's end must have read what was sent before."""
+
+SEND_BUFFER_BYTES = 65_536
+"""In the system for one stream: masks that wait there are late."""
 
 
 def require_keys(settings: Settings, keys: KeyRing, *, contained: bool) -> None:
@@ -36,6 +47,27 @@ def require_keys(settings: Settings, keys: KeyRing, *, contained: bool) -> None:
         )
 
 
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, for clients that do not read: they are told so behind what waits, and then cut off."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins."""
+        super().connection_made(transport)
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+
+    async def send(self, message: Any) -> None:
+        """Sends a message, once there is room for it; that of the end has room always."""
+        if message["type"] == "websocket.close":
+            self.writable.set()
+        await super().send(message)
+
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """Ends, at the latest after LINGER_S."""
+        super().on_task_complete(task)
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+
 class Server(uvicorn.Server):
     """uvicorn, which says when the service can be used, and becomes not ready before it closes its port."""
 
@@ -48,6 +80,11 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                ws=StreamProtocol,
+                ws_max_size=settings.stream.max_bytes,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PING_S,
+                ws_per_message_deflate=False,  # pictures and masks are compressed already
                 timeout_graceful_shutdown=math.ceil(settings.deadline_s),
             )
         )

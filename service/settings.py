@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -25,6 +26,9 @@ from efsnet.specification import Precision
 from model_store.signatures import RELEASE_KEYS, SignaturePolicy, Trust
 from service.errors import SettingsInvalid
 from service.pacs_settings import PacsSettings
+from service.stream_settings import StreamSettings
+
+_PARTS: dict[int | str, type[BaseModel]] = {"pacs": PacsSettings, "stream": StreamSettings}
 
 ELSEWHERE = frozenset({"EFSNET_DATA", "EFSNET_MEMORY"})
 """Variables that docker-compose.yml reads, and that may stand in the same environment."""
@@ -117,6 +121,8 @@ class Settings(BaseSettings):
     """Database of the jobs, as SQLAlchemy names it; by default SQLite in the folder of `EFSNET_STATE`."""
     pacs: PacsSettings = PacsSettings()
     """The connection to a PACS, each knob as a variable `EFSNET_PACS_…`."""
+    stream: StreamSettings = StreamSettings()
+    """Live streams, each knob as a variable `EFSNET_STREAM_…`."""
 
     @model_validator(mode="after")
     def _state_is_not_in_the_store(self) -> Self:
@@ -183,8 +189,13 @@ class Settings(BaseSettings):
 
 def knobs() -> dict[str, FieldInfo]:
     """Every variable that is read, and what it sets."""
-    plain = {f"EFSNET_{name.upper()}": field for name, field in Settings.model_fields.items() if name != "pacs"}
-    return plain | {f"EFSNET_PACS_{name.upper()}": field for name, field in PacsSettings.model_fields.items()}
+    found: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        parts = _PARTS[name].model_fields if name in _PARTS else {}
+        found |= {f"EFSNET_{name}_{part}".upper(): knob for part, knob in parts.items()}
+        if not parts:
+            found[f"EFSNET_{name}".upper()] = field
+    return found
 
 
 def in_container(root: Path = Path("/")) -> bool:
@@ -217,6 +228,6 @@ def read_settings(**given: Any) -> Settings:
 
 def _named(location: tuple[int | str, ...]) -> str:
     """What a problem is with; one of several settings together names them itself."""
-    if location in ((), ("pacs",)):
+    if not location or location in {(part,) for part in _PARTS}:
         return ""
-    return f"EFSNET_{'_'.join(map(str, location[:2] if location[0] == 'pacs' else location[:1])).upper()}: "
+    return f"EFSNET_{'_'.join(map(str, location[:2] if location[0] in _PARTS else location[:1])).upper()}: "

@@ -1,28 +1,31 @@
 """Who may call what: one table of every route, and what is not in it is not there."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import errors
 from service.api import problems
 from service.keys import KeyRing
 from service.keys import Scope as KeyScope
-
-POLICY_VIOLATION = 1008
-"""With which a WebSocket is closed (RFC 6455 section 7.4.1)."""
+from service.live.tickets import Tickets
 
 MAX_DECISION_BYTES = 64_000
 """Of the body of a request that decides or orders something; images have a limit of their own."""
 
 JOBS = "/v1/jobs"
+
+STREAM = "/v1/stream"
+"""The WebSocket. It takes a key for `infer` in the header, as all else, or a ticket in the query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Route:
 
 ROUTES = (
     Route("POST", "/v1/segment", "infer"),
+    Route("POST", f"{STREAM}/ticket", "infer"),
     Route("GET", "/v1/models", "read"),
     Route("GET", "/v1/models/{name}", "read"),
     Route("GET", "/v1/models/{name}/versions/{reference}", "read"),
@@ -81,21 +85,30 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 class Guard:
-    """ASGI middleware: nothing of a request is read before it is known that its sender may send it."""
+    """ASGI middleware: nothing of a request is read before it is known that its sender may send it.
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+    Args:
+        app: What is guarded.
+        keys: Who may.
+        tickets: Which open a stream in place of a key.
+        origins: Sites beside our own whose pages may open streams.
+    """
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, tickets: Tickets, origins: Collection[str]) -> None:
         self._app = app
         self._keys = keys
+        self._tickets = tickets
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-            return
-        if scope["type"] == "http":
-            request = Request(scope)
+        if scope["type"] in ("http", "websocket"):
+            request = HTTPConnection(scope)
             try:
-                self._check(scope)
+                if scope["type"] == "http":
+                    self._check(scope)
+                else:
+                    self._check_stream(request)
             except HTTPException as error:
                 await problems.of_http(request, error)(scope, receive, send)
                 return
@@ -104,8 +117,27 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
+    def _check_stream(self, opening: HTTPConnection) -> None:
+        if _path(opening.scope) != STREAM:
+            raise HTTPException(404)
+        origin = opening.headers.get("origin", "").lower()  # only browsers send one
+        if (
+            origin
+            and urlsplit(origin).netloc != opening.headers.get("host", "").lower()
+            and origin not in self._origins
+        ):
+            raise errors.OriginRefused(
+                "Pages of this site may not open streams: EFSNET_STREAM_ORIGINS names those that may."
+            )
+        ticket, header = opening.query_params.get("ticket"), opening.headers.get("authorization")
+        if ticket is not None and header is None:
+            key = self._keys.named(self._tickets.redeem(ticket).key_id, "infer")
+        else:
+            key = self._keys.holder(header, "infer")
+        opening.scope["state"]["key"] = key
+
     def _check(self, scope: Scope) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path(scope)
         routes = [route for route in ROUTES if route.matches(path)]
         if not routes:
             raise HTTPException(404)
@@ -119,6 +151,11 @@ class Guard:
             scope["state"]["key"] = self._keys.holder(headers.get("authorization"), route.scope)
             if route.scope in ("publish", "admin") or (route.path == JOBS and route.methods == "POST"):
                 _refuse_large(headers)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _refuse_large(headers: Headers) -> None:

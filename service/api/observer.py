@@ -34,6 +34,9 @@ class Observer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
+        if scope["type"] == "websocket":
+            self._place(scope)
+            scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
 from efsnet import errors as image_errors
@@ -44,6 +44,8 @@ KINDS: dict[type[Exception], Kind] = {
     errors.CredentialsMissing: Kind(401, "credentials_missing", "This takes an API key"),
     errors.CredentialsInvalid: Kind(401, "credentials_invalid", "The API key is worth nothing"),
     errors.ScopeMissing: Kind(403, "scope_missing", "The API key is for other things"),
+    errors.TicketInvalid: Kind(401, "ticket_invalid", "The ticket opens no stream"),
+    errors.OriginRefused: Kind(403, "origin_refused", "Pages of this site may not open streams"),
     errors.MediaTypeNotOffered: Kind(406, "media_type_not_offered", "No accepted media type can be answered"),
     errors.UploadTimedOut: Kind(408, "upload_timed_out", "The upload took too long"),
     errors.BodyTooLarge: Kind(413, "body_too_large", "The upload is too large"),
@@ -59,6 +61,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.NothingFound: Kind(422, "nothing_found", "There is no lesion to be shown"),
     errors.NotDicom: Kind(422, "not_dicom", "The image is no DICOM instance"),
     errors.QueueFull: Kind(429, "queue_full", "The service is busy", retry_after_s=1),
+    errors.TooManyStreams: Kind(429, "too_many_streams", "There are enough live streams", retry_after_s=10),
     errors.ClientGone: CLIENT_GONE,
     errors.ModelNotReady: Kind(503, "model_not_ready", "The model is not ready", retry_after_s=5),
     errors.KeysUnusable: Kind(503, "keys_unusable", "The API keys cannot be read"),
@@ -155,7 +158,7 @@ def responses(*kinds: type[Exception] | Kind) -> dict[int | str, dict[str, Any]]
 
 
 def problem_response(
-    request: Request,
+    request: HTTPConnection,
     kind: Kind,
     detail: str,
     *,
@@ -180,7 +183,7 @@ def problem_response(
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
 
 
-def told(request: Request, text: str) -> str:
+def told(request: HTTPConnection, text: str) -> str:
     """What is told of the service to whoever asks: the names of its folders' settings, and not where they are."""
     return cast(str, request.app.state.told(text))
 
@@ -217,13 +220,13 @@ def problem_routes() -> APIRouter:
     return router
 
 
-def expected(request: Request, error: Exception) -> Response:
+def expected(request: HTTPConnection, error: Exception) -> Response:
     """The answer to an error of the table."""
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
     return problem_response(request, kind, str(error), headers=_HEADERS.get(type(error)))
 
 
-def of_http(request: Request, error: Exception) -> Response:
+def of_http(request: HTTPConnection, error: Exception) -> Response:
     """The answer to an error of the framework."""
     http_error = cast(HTTPException, error)
     status, headers = http_error.status_code, dict(http_error.headers or {})

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message
-from starlette.websockets import WebSocketDisconnect
 
 from model_store.store import ModelStore
 from service.api.access import ROUTES, Route
@@ -163,12 +162,13 @@ def test_a_body_is_not_read_for_nobody(guarded: TestClient) -> None:
     assert ([401], []) == (statuses, sent)
 
 
-def test_a_websocket_is_refused(guarded: TestClient) -> None:
-    """There is none yet, and none will be there by accident."""
-    with pytest.raises(WebSocketDisconnect) as refused, guarded.websocket_connect("/v1/segment"):
+@pytest.mark.parametrize(("path", "status"), [("/v1/segment", 404), ("/v1/stream", 401)])
+def test_a_websocket_is_refused(guarded: TestClient, path: str, status: int) -> None:
+    """There is one, which takes a key, and no other will be there by accident."""
+    with pytest.raises(WebSocketDenialResponse) as refused, guarded.websocket_connect(path):
         pass
 
-    assert 1008 == refused.value.code
+    assert status == refused.value.status_code
 
 
 def test_damaged_keys_let_nobody_in(guarded: TestClient, keyed: Keyed, ring: KeyRing) -> None:

@@ -1,0 +1,1 @@
+"""Live streams: frames in, masks out, with nothing of the web."""
