@@ -1,0 +1,308 @@
+"""The page in a real browser: every control does what it says, in both languages and themes, and anyone can use it."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image as PillowImage
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pydicom import dcmread
+
+from tests.service.dicom.instances import CT, instance, part10, region
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: sudo apt-get install chromium"),
+]
+LONG_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's, without a window."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: str) -> Iterator[Page]:
+    """The page, which may complain of nothing and ask nobody else."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1400, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=served)
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+    opened.on("request", lambda request: complaints.append(request.url) if not own(request.url, served) else None)
+    opened.goto(served)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    yield opened
+    context.close()
+    assert [] == complaints
+
+
+def own(url: str, served: str) -> bool:
+    """Whether a request stays with the service, or with the page itself."""
+    return url.startswith((served, "data:", f"blob:{served}"))
+
+
+@pytest.fixture(scope="module")
+def scan(busi: Path) -> Path:
+    """A malignant lesion."""
+    return next(file for file in sorted((busi / "malignant").glob("*.png")) if "mask" not in file.name)
+
+
+def cine(scan: Path) -> bytes:
+    """The scan as a loop: a black frame, the scan, the scan a little darker."""
+    with PillowImage.open(scan) as picture:
+        grey = np.asarray(picture.convert("L"))
+    frames = np.stack([np.zeros_like(grey), grey, grey // 2])
+    return part10(instance(frames, regions=[region((0, 0, grey.shape[1] - 1, grey.shape[0] - 1))]))
+
+
+def choose(page: Page, *files: Path | tuple[str, bytes]) -> None:
+    """Files as people choose them, and waits until all are answered."""
+    given = [
+        {"name": file.name, "mimeType": "", "buffer": file.read_bytes()}
+        if isinstance(file, Path)
+        else {"name": file[0], "mimeType": "", "buffer": file[1]}
+        for file in files
+    ]
+    before = page.locator("#list li").count()
+    page.locator("#files").set_input_files(given)  # type: ignore[arg-type] # a list of dictionaries of their own kind
+    expect(page.locator("#list .done, #list .failed")).to_have_count(before + len(files), timeout=LONG_MS)
+
+
+def marked_pixels(page: Page) -> int:
+    """Pixels that are drawn over the picture."""
+    count = page.evaluate(
+        """() => { const canvas = document.querySelector('.viewer canvas:nth-child(2)');
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        let count = 0; for (let place = 3; place < data.length; place += 4) count += data[place] > 0; return count; }"""
+    )
+    return int(count)
+
+
+def saved(page: Page, format_: str) -> tuple[str, bytes]:
+    """Name and content of what a button of "Take along" gives."""
+    with page.expect_download() as download:
+        page.locator(f"[data-download={format_}]").click()
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_an_image_is_shown_with_what_is_marked(page: Page, scan: Path) -> None:
+    """Its areas, its lesions, and what answered."""
+    choose(page, scan)
+
+    expect(page.locator("#tables")).to_contain_text("malignant")
+    expect(page.locator("#tables")).to_contain_text("sha256:")
+    expect(page.locator("#tables")).to_contain_text("no pixel spacing is known", ignore_case=True)
+    expect(page.get_by_text("Research use, beside an expert")).to_be_visible()
+    assert marked_pixels(page) > 500
+
+
+def test_every_way_to_look_at_it_changes_the_picture(page: Page, scan: Path) -> None:
+    """Area, outline, probability, nothing; opacity and patterns."""
+    choose(page, scan)
+    area = marked_pixels(page)
+    page.select_option("#show", "outline")
+    outline = marked_pixels(page)
+    page.select_option("#show", "nothing")
+    assert 0 == marked_pixels(page) < outline < area
+    page.select_option("#show", "probability")
+    page.wait_for_timeout(1500)
+    assert marked_pixels(page) > outline
+    page.select_option("#show", "mask")
+    before = page.locator(".viewer").screenshot()
+    page.check("#patterns")
+    patterned = page.locator(".viewer").screenshot()
+    page.locator("#opacity").fill("90")
+    assert 3 == len({before, patterned, page.locator(".viewer").screenshot()})
+
+
+def test_the_picture_is_moved_enlarged_and_windowed(page: Page, scan: Path) -> None:
+    """With buttons, keys, wheel and pointer."""
+    choose(page, scan)
+    place = page.locator(".viewer .layers")
+    seen = [place.get_attribute("style")]
+
+    def changed() -> bool:
+        seen.append(place.get_attribute("style"))
+        return seen[-1] != seen[-2]
+
+    page.click("#zoom-in")
+    assert changed()
+    page.click("#zoom-out")
+    assert changed()
+    page.locator(".viewer").focus()
+    for key in ("ArrowLeft", "ArrowUp", "+", "-", "0"):
+        page.keyboard.press(key)
+        assert changed() or key == "0", key
+    page.locator(".viewer").hover()
+    page.mouse.wheel(0, -300)
+    assert changed()
+    page.mouse.down()
+    page.mouse.move(700, 500)
+    page.mouse.up()
+    assert changed()
+    page.click("#fit")
+    assert changed()
+    page.locator("#brightness").fill("200")
+    page.locator("#contrast").fill("60")
+    assert "brightness(2) contrast(0.6)" in str(page.locator(".viewer canvas").first.get_attribute("style"))
+
+
+def test_files_of_every_kind_are_shown(page: Page, scan: Path) -> None:
+    """Those too that no browser shows by itself."""
+    with PillowImage.open(scan) as picture:
+        files = []
+        for kind, ending in (("TIFF", "tif"), ("BMP", "bmp"), ("JPEG", "jpg")):
+            file = io.BytesIO()
+            picture.convert("L").save(file, kind)
+            files.append((f"scan.{ending}", file.getvalue()))
+    choose(page, *files, ("loop.dcm", cine(scan)))
+    for line in page.locator("#list button").all():
+        line.click()
+        expect(page.locator(".viewer")).to_be_visible()
+        page.wait_for_timeout(200)
+        assert marked_pixels(page) > 500
+
+
+def test_a_loop_is_leafed_through(page: Page, scan: Path) -> None:
+    """By slider and by itself; it opens at the largest lesion, and measures in the instance's millimetres."""
+    choose(page, ("loop.dcm", cine(scan)))
+
+    expect(page.locator("#frame-number")).to_have_text("2 of 3")
+    expect(page.locator("#tables")).to_contain_text("mm²")
+    page.locator("#frame").fill("1")
+    expect(page.locator("#tables")).to_contain_text("Nothing was marked")
+    assert 0 == marked_pixels(page)
+    page.click("#key-frame")
+    expect(page.locator("#frame-number")).to_have_text("2 of 3")
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Pause")
+    expect(page.locator("#frame-number")).not_to_have_text("2 of 3")
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Play")
+
+
+def test_what_was_found_can_be_taken_along(page: Page, scan: Path) -> None:
+    """Mask, overlay, table, DICOM, and the command that asks the same."""
+    choose(page, ("scan 1.dcm", cine(scan)))
+
+    for format_ in ("png", "overlay"):
+        name, content = saved(page, format_)
+        assert name.startswith("scan 1.")
+        with PillowImage.open(io.BytesIO(content)) as picture:
+            assert picture.size[0] > 100
+    name, content = saved(page, "csv")
+    lines = list(csv.DictReader(io.StringIO(content.decode())))
+    assert ("scan 1.csv", 6) == (name, len(lines))
+    assert float(next(line for line in lines if line["frame"] == "2" and line["class"] == "malignant")["pixels"]) > 500
+    for format_, modality in (("dicom-seg", "SEG"), ("dicom-sr", "SR")):
+        _, content = saved(page, format_)
+        assert modality == dcmread(io.BytesIO(content)).Modality
+    page.click("#copy")
+    expect(page.locator("#status")).to_have_text("Copied.")
+    command = page.evaluate("() => navigator.clipboard.readText()")
+    assert command.startswith("curl -F 'image=@scan 1.dcm' 'http://127.0.0.1")
+
+
+def test_objects_of_a_study_are_offered_for_dicom_alone(page: Page, scan: Path) -> None:
+    """A PNG has no study that they could be of."""
+    choose(page, scan)
+
+    expect(page.locator("[data-download=dicom-seg]")).to_be_hidden()
+    expect(page.locator("[data-download=png]")).to_be_visible()
+
+
+def test_two_versions_are_seen_side_by_side(page: Page, scan: Path) -> None:
+    """Moved as one, each with its own findings."""
+    choose(page, scan)
+    page.locator(".options summary").click()
+    page.select_option("#compare", "1")
+
+    expect(page.locator(".viewer")).to_have_count(2, timeout=LONG_MS)
+    expect(page.locator("figcaption").last).to_have_text("efsnet 1")
+    expect(page.locator("#tables h3", has_text="efsnet 1")).to_be_visible()
+    page.click("#zoom-in")
+    assert 1 == len({layers.get_attribute("style") for layers in page.locator(".layers").all()})
+
+
+def test_a_spacing_gives_millimetres(page: Page, scan: Path) -> None:
+    """Of both sides, if only one is given."""
+    choose(page, scan)
+    page.locator(".options summary").click()
+    page.locator("#spacing-row").fill("0.1")
+    page.locator("#spacing-row").press("Tab")
+
+    expect(page.locator("#tables")).to_contain_text("mm²", timeout=LONG_MS)
+
+
+def test_errors_say_what_to_do(page: Page, scan: Path) -> None:
+    """Nothing, no image, another modality; and the next file is answered all the same."""
+    black = instance(np.zeros((64, 64), np.uint8), SOPClassUID=CT, Modality="CT")
+    choose(page, ("empty.png", b""), ("words.png", b"no image at all"), ("ct.dcm", part10(black)), scan)
+    said = []
+    for line in page.locator("#list .failed button").all():
+        line.click()
+        said.append(page.locator("#error").inner_text())
+
+    assert 3 == len(set(said))
+    assert "There is no image in the body" in said[0]
+    assert "ultrasound" in said[2].lower()
+    page.locator("#list .done button").click()
+    expect(page.locator("#error")).to_be_hidden()
+
+
+def test_an_image_can_be_dropped(page: Page, scan: Path) -> None:
+    """Anywhere on the page."""
+    transfer = page.evaluate_handle(
+        """(bytes) => { const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.png')); return transfer; }""",
+        list(scan.read_bytes()),
+    )
+    page.locator("#drop").dispatch_event("drop", {"dataTransfer": transfer})
+
+    expect(page.locator("#list .done")).to_contain_text("dropped.png", timeout=LONG_MS)
+
+
+def test_the_page_speaks_spanish_and_can_be_dark(page: Page, scan: Path) -> None:
+    """What is shown already is said anew."""
+    choose(page, scan)
+    page.select_option("#language", "es")
+    expect(page.get_by_text("Uso en investigación, junto a un experto")).to_be_visible()
+    expect(page.locator("#tables")).to_contain_text("maligna")
+    assert "es" == page.locator("html").get_attribute("lang")
+
+    colours = []
+    for theme in ("light", "dark"):
+        page.select_option("#theme", theme)
+        colours.append(page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
+    assert 2 == len(set(colours))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_anyone_can_use_it(browser: Browser, served: str, scan: Path, scheme: str) -> None:
+    """Axe finds nothing to complain of, empty and with findings."""
+    context = browser.new_context(color_scheme=scheme, locale="en-GB", bypass_csp=True)  # type: ignore[arg-type]
+    opened = context.new_page()
+    opened.goto(served)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    empty = Axe().run(opened)
+    choose(opened, scan, ("loop.dcm", cine(scan)))
+    opened.locator("#list button").last.click()
+    opened.locator(".options summary").click()
+    full = Axe().run(opened)
+    context.close()
+
+    assert (0, 0) == (empty.violations_count, full.violations_count), empty.generate_report() + full.generate_report()
