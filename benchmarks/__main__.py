@@ -8,6 +8,8 @@ import typer
 
 from benchmarks.requests import Plan, measure
 
+DATA = Path(__file__).parent.parent / "tests" / "data" / "Dataset_BUSI_with_GT"
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 
@@ -105,6 +107,36 @@ def serving(
     if out:
         out.write_text(figures + "\n", encoding="utf-8")
     typer.echo(serving.as_markdown(figures))
+
+
+@app.command()
+def live(
+    data: Annotated[Path, typer.Argument(help="Folder of BUSI in its published layout.")] = DATA,
+    pairs: Annotated[int, typer.Option(min=1, help="Examinations, each from a benign and a malignant still.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """Flicker, Dice and delay of live masks, raw beside smoothed, on examinations made from stills."""
+    from benchmarks import live  # noqa: PLC0415 (as above)
+
+    figures = live.measure_shipped(data, pairs)
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(live.as_markdown(figures))
+
+
+@app.command()
+def streams(
+    seconds: Annotated[float, typer.Option(min=5, help="Of each run; 600 shows whether a delay grows.")] = 120,
+    counts: Annotated[str, typer.Option(help="Numbers of streams at the same time, with commas.")] = "1,4",
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """Live streams of 30 frames a second, and single uploads beside them."""
+    from benchmarks import streams  # noqa: PLC0415 (as above)
+
+    figures = streams.measure(seconds, [int(count) for count in counts.split(",")])
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(streams.as_markdown(figures))
 
 
 @app.command()
