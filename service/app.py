@@ -14,6 +14,7 @@ from model_store.store import PRODUCTION, ModelStore
 from model_store.version import Version
 from service.api import access, problems
 from service.api.aliases import alias_routes
+from service.api.corrections import correction_routes
 from service.api.health import health_routes, service_version
 from service.api.jobs import job_routes
 from service.api.models import model_routes
@@ -23,6 +24,7 @@ from service.api.page import add_page
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
 from service.api.stream import LiveService, stream_routes
+from service.corrections import Corrections
 from service.decisions import Decisions
 from service.dicom.analyser import Analyser
 from service.dicom.source import Limits
@@ -75,6 +77,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
     connection = _connection(settings, metrics)
     analyser = Analyser(segmenter, Limits(settings.max_pixels, settings.max_frames, settings.max_dicom_bytes))
+    corrections = Corrections(settings.corrections)
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
     keys = KeyRing(settings.keys_file)
@@ -122,7 +125,8 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
         shadow_routes(shadow, versions),
         job_routes(connection),
         pacs_routes(connection),
-        health_routes(segmenter, metrics),
+        correction_routes(corrections, versions, settings),
+        health_routes(segmenter, metrics, corrections),
         problems.problem_routes(),
     ):
         app.include_router(router)

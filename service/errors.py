@@ -47,6 +47,9 @@
     · IdentityMissing
     · NothingFound
     · NotDicom
+  - CorrectionsOff: nobody has named where corrections are kept
+  - CorrectionsUnusable: the folder of corrections cannot be used
+  - CorrectionInvalid: a correction does not fit its picture, or is no such thing
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
   - OutputsExist: files of an earlier run would be overwritten
@@ -239,6 +242,18 @@ class NothingFound(InstanceUnusable):
 
 class NotDicom(InstanceUnusable):
     """The answer was asked for as DICOM, and the image is none that it could refer to."""
+
+
+class CorrectionsOff(ServiceError):
+    """Nothing of an image is kept, since nobody has named where."""
+
+
+class CorrectionsUnusable(ServiceError):
+    """The folder of corrections cannot be read or written."""
+
+
+class CorrectionInvalid(ServiceError):
+    """A correction does not fit its picture, names a class that is none, or is not of the form that is asked for."""
 
 
 class SpacingInvalid(ServiceError):

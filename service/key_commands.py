@@ -22,7 +22,8 @@ LONGEST_DAYS = 3650
 def create(
     name: Annotated[str, typer.Argument(help="Who holds it, as the log and promotion records will say.")],
     scopes: Annotated[
-        str, typer.Option(metavar="SCOPE,…", help="What it is for: infer, read, publish, or admin, which is all.")
+        str,
+        typer.Option(metavar="SCOPE,…", help="What it is for: infer, read, correct, publish, or admin, which is all."),
     ],
     days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="For how long it is valid.")] = 365,
 ) -> None:

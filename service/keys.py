@@ -27,11 +27,11 @@ from service.errors import (
     StateUnusable,
 )
 
-Scope = Literal["infer", "read", "publish", "admin"]
-"""`infer`: segment images. `read`: see what is published and how it does. `publish`: decide which version answers.
-`admin`: all of these."""
+Scope = Literal["infer", "read", "correct", "publish", "admin"]
+"""`infer`: segment images. `read`: see what is published and how it does. `correct`: have corrections kept for
+training. `publish`: decide which version answers. `admin`: all of these."""
 
-WITHOUT_KEYS: frozenset[Scope] = frozenset(("infer", "read"))
+WITHOUT_KEYS: frozenset[Scope] = frozenset(("infer", "read", "correct"))
 """What everybody may who reaches the service, while it has no keys."""
 
 PREFIX = "efs_"
@@ -161,7 +161,8 @@ class KeyRing:
             key = Key.model_validate({**facts, "created_at": now, "expires_at": now + timedelta(days=days)})
         except ValidationError as error:
             raise KeysUnusable(
-                "A name is letters, digits and any of . _ @ -, 64 at most; scopes are infer, read, publish and admin."
+                "A name is letters, digits and any of . _ @ -, 64 at most; scopes are infer, read, correct, publish "
+                "and admin."
             ) from error
         with state.writing(self.path):
             self._write((*read_keys(self.path), key))

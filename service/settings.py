@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     """Share of the live images that the version of the alias `candidate` sees too, for comparison; 0 tries none."""
     signatures: SignaturePolicy = "warn"
     """Versions without a trusted signature: `off` does not look, `warn` tells of them, `require` refuses them."""
+    corrections: Annotated[Path | None, AfterValidator(_expanded)] = None
+    """Folder in which experts' corrections are kept, as training reads them; without it nothing of an image is kept."""
     trusted_keys: Annotated[Path | None, AfterValidator(_expanded)] = None
     """Folder of the public keys (`*.pub`) whose signatures are trusted; by default the key of the shipped versions."""
     max_body_bytes: PositiveInt = 10_000_000
@@ -180,6 +182,7 @@ class Settings(BaseSettings):
         folders = {
             "EFSNET_STORE": self.store,
             "EFSNET_STATE": self.state_folder,
+            **({"EFSNET_CORRECTIONS": self.corrections} if self.corrections else {}),
             "EFSNET_TRUSTED_KEYS": self.trusted_keys or RELEASE_KEYS,
         }
         for name, folder in sorted(folders.items(), key=lambda item: -len(str(item[1]))):

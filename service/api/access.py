@@ -45,6 +45,7 @@ class Route:
 ROUTES = (
     Route("POST", "/v1/segment", "infer"),
     Route("POST", f"{STREAM}/ticket", "infer"),
+    Route("POST", "/v1/corrections", "correct"),
     Route("GET", "/v1/models", "read"),
     Route("GET", "/v1/models/{name}", "read"),
     Route("GET", "/v1/models/{name}/versions/{reference}", "read"),

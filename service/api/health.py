@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from service.api.problems import responses, told
 from service.api.schemas import Alive, Queue, Ready, ReplayedImage, ServiceVersion, model_of
+from service.corrections import Corrections
 from service.errors import ModelNotReady, Stopping
 from service.metrics import Metrics
 from service.segmentation import Segmenter
@@ -22,7 +23,7 @@ def service_version() -> str:
         return "not installed"
 
 
-def health_routes(segmenter: Segmenter, metrics: Metrics) -> APIRouter:
+def health_routes(segmenter: Segmenter, metrics: Metrics, corrections: Corrections) -> APIRouter:
     """For whoever runs the service."""
     router = APIRouter(tags=["health"])
 
@@ -54,6 +55,6 @@ def health_routes(segmenter: Segmenter, metrics: Metrics) -> APIRouter:
     @router.get("/version", responses=responses())
     async def service() -> ServiceVersion:
         """What runs here."""
-        return ServiceVersion(service=service_version(), python=platform.python_version())
+        return ServiceVersion(service=service_version(), python=platform.python_version(), corrections=corrections.on)
 
     return router

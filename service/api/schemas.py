@@ -253,6 +253,8 @@ class ServiceVersion(Schema):
 
     service: str
     python: str
+    corrections: bool
+    """Whether experts' corrections are kept."""
 
 
 class VersionSummary(Schema):

@@ -4,7 +4,7 @@ Starlette's own form parser writes parts above 1 MB to a temporary file, so the 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -97,7 +97,9 @@ class Uploads:
             yield
 
 
-async def read_upload(request: Request, *, limits: UploadLimits, timeout_s: float) -> bytes:
+async def read_upload(
+    request: Request, *, limits: UploadLimits, timeout_s: float, accepted: Sequence[str] = (FORM, *RAW)
+) -> bytes:
     """The bytes of the uploaded file.
 
     Raises:
@@ -105,7 +107,7 @@ async def read_upload(request: Request, *, limits: UploadLimits, timeout_s: floa
         starlette.requests.ClientDisconnect: The client left.
     """
     media_type = request.headers.get("content-type", "application/octet-stream")
-    body = _body(media_type)
+    body = _body(media_type, accepted)
     # A Content-Length that is no number does not get past the server.
     _check(int(request.headers.get("content-length", 0)), limits.of(media_type, b""))
     received = 0
@@ -132,17 +134,16 @@ def _check(count: int, limit: int) -> None:
         )
 
 
-def _body(content_type: str) -> "_RawBody | _FormBody":
+def _body(content_type: str, accepted: Sequence[str]) -> "_RawBody | _FormBody":
     media_type, options = parse_options_header(content_type)
+    if media_type.decode("latin-1") not in accepted:
+        offered = ", ".join(each for each in accepted if each != FORM)
+        form = f"the form field `{FIELD}` (Content-Type {FORM}), or as " if FORM in accepted else ""
+        raise MediaTypeUnsupported(f"Send it as {form}the body itself (Content-Type {offered}).")
     if media_type == FORM.encode():
         if b"boundary" not in options:
             raise FormMalformed("The form's Content-Type names no boundary.")
         return _FormBody(options[b"boundary"])
-    if media_type.decode("latin-1") not in RAW:
-        raise MediaTypeUnsupported(
-            f"Send the file as the form field `{FIELD}` (Content-Type {FORM}), or as the body itself "
-            f"(Content-Type {', '.join(RAW)})."
-        )
     return _RawBody()
 
 

@@ -185,8 +185,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "scopes"), [("", ["infer"]), ("a\nb", ["infer"]), ("a", []), ("a", ["all"])])
 def test_a_key_that_cannot_be_is_not_made(ring: KeyRing, name: str, scopes: list[str]) -> None:
-    """A name stands in logs, and a scope is one of four."""
-    with pytest.raises(KeysUnusable, match="scopes are infer, read, publish and admin"):
+    """A name stands in logs, and a scope is one of five."""
+    with pytest.raises(KeysUnusable, match="scopes are infer, read, correct, publish and admin"):
         ring.create(name, scopes, 1)
     assert not ring.path.exists()
 

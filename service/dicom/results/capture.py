@@ -36,8 +36,8 @@ def capture(context: ResultContext) -> "Dataset":
     # highdicom asks for an orientation; that of an ultrasound is not known, and never invented.
     result.PatientOrientation = ""
     result.BurnedInAnnotation = "YES"
-    # Of a paired organ it is there, if empty, in each series (type 2C); highdicom leaves it out.
-    result.Laterality = str(context.header.get("Laterality") or "")
+    # highdicom leaves it out.
+    result.Laterality = context.laterality
     reference = Dataset()
     reference.ReferencedSOPClassUID = context.header.SOPClassUID
     reference.ReferencedSOPInstanceUID = context.source_uid

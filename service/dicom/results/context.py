@@ -1,6 +1,7 @@
 """What all results of an instance have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,28 +14,27 @@ from service.errors import IdentityMissing
 
 if TYPE_CHECKING:
     from highdicom import AlgorithmIdentificationSequence
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
     from pydicom.sr.coding import Code
 
 MANUFACTURER = "EFSNet service"
 ULTRASOUND_IMAGE = "1.2.840.10008.5.1.4.1.1.6.1"
 CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")
 BREAST = ("76752008", "SCT", "Breast")
+SEXES = ("F", "M", "O")
 SIDES = {"L": ("7771000", "SCT", "Left"), "R": ("24028007", "SCT", "Right")}
 
 _OF_CINES = ("NumberOfFrames", "FrameTime", "FrameTimeVector", "FrameIncrementPointer")
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-_PATIENT_AND_STUDY = (
-    "PatientID",
+_READ_BY_HIGHDICOM = (
     "PatientName",
     "PatientBirthDate",
     "PatientSex",
-    "StudyID",
     "StudyDate",
     "StudyTime",
-    "AccessionNumber",
     "ReferringPhysicianName",
 )
+_PATIENT_AND_STUDY = (*_READ_BY_HIGHDICOM, "PatientID", "StudyID", "AccessionNumber")
 """Type 2: present in each object, if empty."""
 
 
@@ -50,8 +50,9 @@ class ResultContext:
     options: ResultOptions
 
     def __post_init__(self) -> None:
-        header = self.analysis.source.header
-        if not all(str(header.get(keyword, "")) for keyword in _NEEDED):
+        said = {element.keyword: element.value for element in _readable(self.analysis.source.header)}
+        # Of several values pydicom makes a list.
+        if not all(isinstance(said.get(keyword), str) and said[keyword] for keyword in _NEEDED):
             raise IdentityMissing("The instance lacks the UID of its study, series, instance or SOP class.")
 
     @property
@@ -71,12 +72,14 @@ class ResultContext:
         header = Dataset()
         for keyword in _PATIENT_AND_STUDY:
             setattr(header, keyword, "")
-        for element in self.header:
-            if element.keyword not in _OF_CINES:
+        for element in _readable(self.header):
+            if element.keyword not in _OF_CINES and not _is_strange(element):
                 header[element.tag] = element
-        # Not by assignment, which would change the element, and so the source.
-        del header.SOPClassUID
-        header.SOPClassUID = ULTRASOUND_IMAGE
+        # Text is Unicode by now; machines name character sets that do not exist, and highdicom raises at those.
+        for keyword, value in (("SOPClassUID", ULTRASOUND_IMAGE), ("SpecificCharacterSet", "ISO_IR 192")):
+            # Not by assignment alone, which would change the element, and so the source.
+            header.pop(keyword, None)
+            setattr(header, keyword, value)
         return header
 
     def restore_class(self, result: "Dataset") -> None:
@@ -177,12 +180,41 @@ class ResultContext:
         )
 
     @property
+    def laterality(self) -> str:
+        """L or R, where the instance says it; of a paired organ it is there in each series, if empty (type 2C)."""
+        stated = self.as_single_frame.get("Laterality") or self.as_single_frame.get("ImageLaterality")
+        return stated if isinstance(stated, str) and stated in SIDES else ""
+
+    @property
     def side(self) -> "Code | None":
         """Of the breast, where the instance says it."""
-        from pydicom.sr.coding import Code
+        return code(SIDES[self.laterality]) if self.laterality else None
 
-        found = SIDES.get(str(self.header.get("Laterality") or self.header.get("ImageLaterality") or ""))
-        return Code(*found) if found else None
+
+def _readable(header: "Dataset") -> "Iterator[DataElement]":
+    """The elements whose values can be read, of a header that may be damaged where nobody has looked yet."""
+    for tag in header.keys():  # noqa: SIM118 - over the elements themselves it would stop at the first that is damaged
+        with suppress(Exception):  # pydicom meets damaged values with nearly any
+            yield header[tag]
+
+
+def _is_strange(element: "DataElement") -> bool:
+    """Whether the element is one that highdicom reads, and not as the standard has it: a date of dots, two names.
+
+    It is left empty, as what is not known. Identifiers are kept whatever they are: by them a PACS finds the patient.
+    """
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    if element.keyword not in _READ_BY_HIGHDICOM or not element.value:
+        return False
+    if element.keyword == "PatientSex":
+        return element.value not in SEXES
+    try:
+        validate_value(element.VR, element.value, RAISE)
+    except (ValueError, TypeError):
+        return True
+    return element.VM > 1
 
 
 def code(specified: tuple[str, str, str]) -> "Code":

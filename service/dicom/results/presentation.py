@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.dicom.pixels import MONOCHROME
 from service.dicom.results.context import ResultContext
 from service.dicom.results.outlines import lesion_mask, outline
 
@@ -45,13 +46,13 @@ def presentation(context: ResultContext) -> "Dataset | None":
         **context.series("PR", "outline"),
         **context.equipment,
     }
-    if context.analysis.source.layout.samples_per_pixel == 1:
+    if context.analysis.source.layout.photometric_interpretation in MONOCHROME:
         result: Dataset = pr.GrayscaleSoftcopyPresentationState(**described)
     else:
         # One of colours needs a profile, which ultrasound has not: sRGB, in the class that the standard allows.
         profile = Path(highdicom.__file__).parent / "_icc_profiles" / "sRGB_v4_ICC_preference.icc"
         result = pr.ColorSoftcopyPresentationState(icc_profile=profile.read_bytes(), **described)
     context.restore_class(result)
-    # Of a paired organ it is there, if empty, in each series (type 2C); highdicom leaves it out.
-    result.Laterality = str(context.header.get("Laterality") or "")
+    # highdicom leaves it out.
+    result.Laterality = context.laterality
     return result
