@@ -44,6 +44,12 @@ export function segmentPath(parameters) {
   return `v1/segment?${new URLSearchParams(given)}`;
 }
 
+/** Sends an expert's correction. */
+export function correct(content) {
+  const body = new Blob([JSON.stringify(content)], { type: "application/json" });
+  return ask("v1/corrections", { method: "POST", body });
+}
+
 /** Segments a file. */
 export function segment(file, parameters, options) {
   const body = new FormData();

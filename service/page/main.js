@@ -1,5 +1,6 @@
 // The page: files go to the service one after the other, and what it marks is shown.
-import { Problem, ask, segment, segmentPath, useKey } from "./api.js";
+import { Problem, ask, correct, segment, segmentPath, useKey } from "./api.js";
+import { Correction } from "./correction.js";
 import { csv, describe } from "./results.js";
 import { View, Viewer } from "./viewer.js";
 import { languages, speak, word } from "./words.js";
@@ -17,6 +18,7 @@ let models = null;
 let colours = { 1: [86, 180, 233], 2: [230, 159, 0] };
 let playing = 0;
 let busy = false;
+let correcting = false; // whether the service keeps corrections
 
 // ---------------------------------------------------------------- files
 
@@ -121,6 +123,7 @@ async function show() {
   at("error").hidden = item?.state !== "failed";
   at("empty").hidden = done;
   for (const id of ["controls", "downloads"]) at(id).hidden = !done;
+  at("correction").hidden = !done || !correcting;
   at("frames").hidden = !done || item.answers[0].length < 2;
   if (item?.state === "failed") complain(item.problem);
   if (item && item.state !== "waiting") tell(word("doneWith", { name: item.name, what: summary(item) }));
@@ -153,8 +156,10 @@ async function frame() {
     each.image = await loaded(each.found.picture);
     const { name, version } = each.found.model;
     each.viewer.show(each.image, `${name} ${version}`);
+    each.found.correction ??= new Correction(each.found.mask.rows, each.found.mask.columns, each.found.classes);
   }));
   window_();
+  chooseTool();
   await mark();
   // Objects of a study are there for DICOM alone, and a segmentation where there is something.
   for (const role of ["dicom-seg", "dicom-sr"]) {
@@ -171,7 +176,8 @@ async function mark() {
     if (how === "probability") {
       await probability(viewer, found, opacity);
     } else {
-      viewer.mark(found.classes.map((each) => ({ rle: each.rle, colour: colours[each.number], pattern: each.number })), {
+      const areas = found.correction.masks(found.classes.map((each) => each.number));
+      viewer.mark(areas.map(({ number, rle }) => ({ rle, colour: colours[number], pattern: number })), {
         how, opacity, patterns: at("patterns").checked,
       });
     }
@@ -278,6 +284,42 @@ async function copyCurl() {
   tell(word("copied"));
 }
 
+// ---------------------------------------------------------------- the expert's say
+
+function chooseTool() {
+  const number = at("tool").value;
+  const { viewer, found } = shown[0];
+  viewer.paintWith(number === "move" ? null : (from, to) => {
+    if (!from) return found.correction.begin();
+    found.correction.stroke(from, to, Number(at("tool-size").value), Number(number));
+    mark();
+  });
+}
+
+async function keep(decision) {
+  const { found } = shown[0];
+  if (!at("patient").value.trim()) {
+    tell(word("patientNeeded"));
+    at("patient").focus();
+    return;
+  }
+  try {
+    const response = await correct({
+      picture: found.picture, masks: found.correction.masks(found.classes.map(({ number }) => number)),
+      patient: at("patient").value, decision, version: found.model.digest,
+    });
+    tell(word("kept", await response.json()));
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** Forgets what was painted. */
+function reject() {
+  for (const { found } of shown) delete found.correction;
+  frame().then(() => tell(word("rejected")));
+}
+
 // ---------------------------------------------------------------- versions and state of the service
 
 async function versions() {
@@ -296,6 +338,10 @@ async function versions() {
   [at("version").value, at("compare").value] = before;
   const manifest = (await (await ask(`v1/models/${models.default}/versions/production`)).json()).manifest;
   colours = Object.fromEntries(manifest.specification.classes.map(({ number, colour }) => [number, colour]));
+}
+
+async function abilities() {
+  correcting = (await (await ask("version")).json()).corrections;
 }
 
 async function ready() {
@@ -337,6 +383,16 @@ at("fit").addEventListener("click", () => shown[0].viewer.fit());
 for (const button of document.querySelectorAll("[data-download]")) {
   button.addEventListener("click", () => download(button.dataset.download));
 }
+at("tool").addEventListener("input", chooseTool);
+for (const action of ["undo", "redo"]) {
+  at(action).addEventListener("click", () => { shown[0].found.correction[action](); mark(); });
+}
+for (const button of document.querySelectorAll("[data-reclassify]")) {
+  button.addEventListener("click", () => { shown[0].found.correction.reclassify(Number(button.dataset.reclassify)); mark(); });
+}
+at("accept").addEventListener("click", () => { delete shown[0].found.correction; frame().then(() => keep("accepted")); });
+at("keep").addEventListener("click", () => keep(shown[0].found.correction.changed ? "corrected" : "accepted"));
+at("reject").addEventListener("click", reject);
 at("copy").addEventListener("click", copyCurl);
 at("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -361,4 +417,5 @@ const preferred = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) =
 at("language").value = preferred;
 talk(preferred);
 ready();
+abilities().catch(complain);
 versions();

@@ -27,3 +27,33 @@ export function decode({ size: [rows, columns], counts }) {
   });
   return mask;
 }
+
+/** The run lengths of a mask (rleToString): a Uint8Array of rows x columns, row by row. */
+export function encode(mask, rows, columns) {
+  const runs = [];
+  let last = 0, length = 0;
+  for (let column = 0; column < columns; column++) {
+    for (let row = 0; row < rows; row++) {
+      const inside = mask[row * columns + column];
+      if (inside !== last) {
+        runs.push(length);
+        length = 0;
+        last = inside;
+      }
+      length++;
+    }
+  }
+  runs.push(length);
+  let counts = "";
+  runs.forEach((run, index) => {
+    let rest = index > 2 ? run - runs[index - 2] : run;
+    for (let more = true; more; ) {
+      let group = rest & 0x1f;
+      rest >>= 5;
+      more = group & 0x10 ? rest !== -1 : rest !== 0;
+      if (more) group |= 0x20;
+      counts += String.fromCharCode(group + 48);
+    }
+  });
+  return { size: [rows, columns], counts };
+}

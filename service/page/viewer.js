@@ -90,6 +90,19 @@ export class Viewer {
     marks.drawImage(small, left, top, columns, rows);
   }
 
+  /** Lets a pointer paint in place of moving: `paint` is told of [column, row] from and to, and null to begin. */
+  paintWith(paint) {
+    this.paint = paint;
+    this.element.classList.toggle("painting", Boolean(paint));
+  }
+
+  /** Where on the picture a pointer is. */
+  #point(event) {
+    const box = this.element.getBoundingClientRect();
+    const { scale, left, top } = this.view;
+    return [(event.clientX - box.left - left) / scale - 0.5, (event.clientY - box.top - top) / scale - 0.5];
+  }
+
   /** Brightness and contrast, 1 as stored. */
   window(brightness, contrast) {
     this.picture.style.filter = `brightness(${brightness}) contrast(${contrast})`;
@@ -119,12 +132,20 @@ export class Viewer {
       this.element.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, event);
       this.element.classList.add("moving");
+      if (this.paint && pointers.size === 1) {
+        this.paint(null, null);
+        this.paint(this.#point(event), this.#point(event));
+      }
     });
     this.element.addEventListener("pointermove", (event) => {
       const before = pointers.get(event.pointerId);
       if (!before) return;
       const others = [...pointers.values()].filter((other) => other.pointerId !== event.pointerId);
       pointers.set(event.pointerId, event);
+      if (!others.length && this.paint) {
+        this.paint(this.#point(before), this.#point(event));
+        return;
+      }
       if (!others.length) {
         this.view.set(this.view.scale, this.view.left + event.clientX - before.clientX, this.view.top + event.clientY - before.clientY);
         return;

@@ -26,10 +26,12 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def serve(command: Sequence[str | Path], store: Path) -> Iterator[str]:
+def serve(command: Sequence[str | Path], store: Path, **variables: str) -> Iterator[str]:
     """Runs the command, which serves this store, for as long as the context lasts. Gives the service's address."""
     port = free_port()
-    process = subprocess.Popen([*command, "--port", str(port)], env=clean_environment(EFSNET_STORE=str(store)))
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], env=clean_environment(EFSNET_STORE=str(store), **variables)
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process)

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from PIL import Image as PillowImage
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydicom import dcmread
 
+from tests.end_to_end.processes import serve
 from tests.service.dicom.instances import CT, instance, part10, region
+from training.datasets.reading import read
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -289,6 +292,64 @@ def test_the_page_speaks_spanish_and_can_be_dark(page: Page, scan: Path) -> None
         page.select_option("#theme", theme)
         colours.append(page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
     assert 2 == len(set(colours))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a service keeps corrections."""
+    return tmp_path_factory.mktemp("corrections") / "ours"
+
+
+@pytest.fixture(scope="module")
+def correcting(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a service that keeps corrections."""
+    folder = tmp_path_factory.mktemp("correcting")
+    command = [sys.executable, "-m", "service", "serve"]
+    with serve(command, folder / "store", EFSNET_STATE=str(folder / "state"), EFSNET_CORRECTIONS=str(kept)) as url:
+        yield url
+
+
+def test_an_experts_correction_is_saved_and_can_be_learnt_from(
+    browser: Browser, correcting: str, kept: Path, scan: Path
+) -> None:
+    """Brush, eraser, class, undo and redo; accepted, corrected, rejected; training reads what was saved."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1400, "height": 1300})
+    opened = context.new_page()
+    opened.goto(correcting)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    choose(opened, scan)
+    expect(opened.locator("#correction")).to_be_visible()
+    as_answered = marked_pixels(opened)
+    opened.click("#accept")
+    expect(opened.locator("#status")).to_contain_text("Enter a patient")
+    opened.fill("#patient", "Planted Name")
+    opened.click("#accept")
+    expect(opened.locator("#status")).to_contain_text("Saved as")
+
+    box = opened.locator(".viewer").bounding_box()
+    assert box
+    opened.select_option("#tool", "1")
+    opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + 30)
+    opened.mouse.down()
+    opened.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + 60)
+    opened.mouse.up()
+    painted = marked_pixels(opened)
+    opened.click("#undo")
+    assert as_answered == marked_pixels(opened) < painted
+    opened.click("#redo")
+    assert painted == marked_pixels(opened)
+    opened.click("[data-reclassify='1']")
+    opened.click("#keep")
+    expect(opened.locator("#status")).to_contain_text("Saved as")
+    opened.click("#reject")
+    expect(opened.locator("#status")).to_contain_text("nothing was saved")
+    assert as_answered == marked_pixels(opened)
+    context.close()
+
+    records = read([kept])
+    assert ["malignant", "benign"] == [record.kind for record in records]
+    assert 1 == len({record.patient for record in records})
+    assert {0, 1} == set(np.unique(records[1].read_reference()).tolist())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

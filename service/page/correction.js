@@ -1,0 +1,73 @@
+// An expert's masks: what the network marked, and what brush and eraser made of it.
+import { decode, encode } from "./rle.js";
+
+const STEPS = 50; // that can be undone
+
+/** A label map that can be painted: class numbers row by row, 0 where nothing is marked. */
+export class Correction {
+  constructor(rows, columns, masks) {
+    Object.assign(this, { rows, columns, past: [], future: [] });
+    this.labels = new Uint8Array(rows * columns);
+    for (const { number, rle } of masks) {
+      decode(rle).forEach((inside, place) => { if (inside) this.labels[place] = number; });
+    }
+  }
+
+  /** Whether anything is other than the network had it. */
+  get changed() {
+    return this.past.length > 0;
+  }
+
+  /** Begins a change that can be undone as one. */
+  begin() {
+    this.past.push(this.labels.slice());
+    if (this.past.length > STEPS) this.past.shift();
+    this.future = [];
+  }
+
+  /** A round dab of a class, 0 to erase; column and row may be between pixels. */
+  dab(column, row, radius, number) {
+    const top = Math.max(0, Math.floor(row - radius)), bottom = Math.min(this.rows - 1, Math.ceil(row + radius));
+    const left = Math.max(0, Math.floor(column - radius)), right = Math.min(this.columns - 1, Math.ceil(column + radius));
+    for (let y = top; y <= bottom; y++) {
+      for (let x = left; x <= right; x++) {
+        if ((x - column) ** 2 + (y - row) ** 2 <= radius ** 2) this.labels[y * this.columns + x] = number;
+      }
+    }
+  }
+
+  /** Dabs from one point to another, without gaps. */
+  stroke([fromColumn, fromRow], [toColumn, toRow], radius, number) {
+    const steps = Math.max(1, Math.ceil(Math.hypot(toColumn - fromColumn, toRow - fromRow) / Math.max(1, radius / 2)));
+    for (let step = 0; step <= steps; step++) {
+      const share = step / steps;
+      this.dab(fromColumn + share * (toColumn - fromColumn), fromRow + share * (toRow - fromRow), radius, number);
+    }
+  }
+
+  /** Makes all that is marked one class. */
+  reclassify(number) {
+    this.begin();
+    this.labels.forEach((label, place) => { if (label) this.labels[place] = number; });
+  }
+
+  undo() {
+    if (!this.past.length) return;
+    this.future.push(this.labels);
+    this.labels = this.past.pop();
+  }
+
+  redo() {
+    if (!this.future.length) return;
+    this.past.push(this.labels);
+    this.labels = this.future.pop();
+  }
+
+  /** The masks of these classes, as answers have them. */
+  masks(numbers) {
+    return numbers.map((number) => ({
+      number,
+      rle: encode(this.labels.map((label) => Number(label === number)), this.rows, this.columns),
+    }));
+  }
+}
