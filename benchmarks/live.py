@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.examinations import EXAMINATION, FRAME_RATE, Frame, carried, examination, read_still
 from benchmarks.requests import processor
+from efsnet.batching import Predicting
 from efsnet.image import Image
 from efsnet.maps import LabelMap, ProbabilityMap
 from efsnet.postprocessing import to_grid, to_label_map
-from efsnet.predictor import Predictor
 from efsnet.preprocessing import to_input
 from efsnet.smoothing import AS_CHOSEN, Smoother, Smoothing
 from model_store.loading import load
@@ -59,7 +59,7 @@ class Figures:
         }
 
 
-def measure(predictor: Predictor, folder: Path, pairs: Sequence[tuple[tuple[str, int], tuple[str, int]]]) -> str:
+def measure(predictor: Predicting, folder: Path, pairs: Sequence[tuple[tuple[str, int], tuple[str, int]]]) -> str:
     """The figures as JSON: for each pair of stills one examination, which begins with one and is cut to the other."""
     figures = {name: Figures() for name in (RAW, *CANDIDATES)}
     before = os.getloadavg()[0]
@@ -127,7 +127,7 @@ def as_markdown(text: str) -> str:
     return "\n".join(lines)
 
 
-def _shown(predictor: Predictor, frames: Sequence[Frame]) -> Iterator[dict[str, LabelMap]]:
+def _shown(predictor: Predicting, frames: Sequence[Frame]) -> Iterator[dict[str, LabelMap]]:
     """For each frame what each way shows: the network is asked once."""
     specification = predictor.specification
     rules = specification.post_processing

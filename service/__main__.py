@@ -24,6 +24,7 @@ from service.pacs_commands import backfill, pacs
 from service.segmentation import parse_spacing
 from service.server import Server, require_keys
 from service.settings import in_container, read_settings
+from service.video import VideoPlan, is_video, segment_video
 from service.workers import available_cores
 
 SCREEN = Console(stderr=True)
@@ -61,7 +62,7 @@ def serve(
 @app.command()
 def segment(
     *,
-    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF images.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF images, or videos.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlays/ and areas.csv.", show_default=False)],
     version: Annotated[str, typer.Option(help="Number, alias or digest of the version.")] = PRODUCTION,
     pixel_spacing_mm: Annotated[
@@ -69,15 +70,26 @@ def segment(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
 ) -> None:
-    """Segments files without a server: a mask and an overlay of each, and one table of areas."""
+    """Segments files without a server: a mask and an overlay of each image, and one table of areas.
+
+    Of each video: a video with the lesions drawn in, a table of its frames, and a plot of the areas over time.
+    """
     try:
         settings = read_settings()
         spacing = None if pixel_spacing_mm is None else parse_spacing(pixel_spacing_mm)
-        plan = Plan.of(files, out, overwrite=overwrite)
+        videos = [VideoPlan.of(file, out, overwrite=overwrite) for file in files if is_video(file)]
+        images = [file for file in files if not is_video(file)]
+        plan = Plan.of(images, out, overwrite=overwrite) if images else None
         seed(settings.store)
         history = History(ModelStore(settings.store), settings.promotions_folder)
         found = history.version(settings.model, version)
         loaded = load(found, replace(settings.computation, threads=available_cores()), trust=settings.read_trust())
+        for video in videos:
+            numbers = segment_video(video, loaded, max_pixels=settings.max_pixels)
+            frames = max(track(numbers, str(found), total=None, console=SCREEN), default=0)
+            SCREEN.print(f"{frames} frames of {video.video} segmented, results in {out}")
+        if plan is None:
+            return
         outcomes = segment_files(plan, loaded, spacing=spacing, max_pixels=settings.max_pixels)
         steps = track(outcomes, str(found), total=len(plan.places), console=SCREEN)
         unreadable = [outcome for outcome in steps if outcome]

@@ -52,6 +52,7 @@
   - CorrectionInvalid: a correction does not fit its picture, or is no such thing
   - SpacingInvalid: a pixel spacing given as text is no such thing
   - SettingsInvalid: settings with which the service cannot start
+  - VideoUnusable: a file cannot be segmented as a video
   - OutputsExist: files of an earlier run would be overwritten
 """
 
@@ -262,6 +263,10 @@ class SpacingInvalid(ServiceError):
 
 class SettingsInvalid(ServiceError):
     """Settings with which the service cannot start, each named."""
+
+
+class VideoUnusable(ServiceError):
+    """A file cannot be read as a video, or what reads videos is not installed."""
 
 
 class OutputsExist(ServiceError):
