@@ -113,12 +113,15 @@ def serving(
 def live(
     data: Annotated[Path, typer.Argument(help="Folder of BUSI in its published layout.")] = DATA,
     pairs: Annotated[int, typer.Option(min=1, help="Examinations, each from a benign and a malignant still.")] = 3,
+    skip: Annotated[
+        int, typer.Option(min=0, help="So many pairs before; with 6 of them the constants were chosen.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
 ) -> None:
     """Flicker, Dice and delay of live masks, raw beside smoothed, on examinations made from stills."""
     from benchmarks import live  # noqa: PLC0415 (as above)
 
-    figures = live.measure_shipped(data, pairs)
+    figures = live.measure_shipped(data, pairs, skip)
     if out:
         out.write_text(figures + "\n", encoding="utf-8")
     typer.echo(live.as_markdown(figures))

@@ -32,8 +32,9 @@ CHOSEN = "as chosen"
 
 CANDIDATES: Mapping[str, Smoothing] = {
     CHOSEN: AS_CHOSEN,
-    **{f"time constant {s} s": Smoothing(time_constant_s=s) for s in (0.06, 0.09, 0.15, 0.25)},
-    **{f"resistance {r}": Smoothing(resistance=r) for r in (0.0, 0.1, 0.4)},
+    **{f"time constant {s} s": Smoothing(time_constant_s=s) for s in (0.06, 0.12, 0.18)},
+    **{f"resistance {r}": Smoothing(resistance=r) for r in (0.0, 0.3)},
+    **{f"lean {each}": Smoothing(lean=each) for each in (0.0, 0.2)},
     "no cuts found": Smoothing(cut_correlation=0.0),
 }
 
@@ -85,12 +86,17 @@ def measure(predictor: Predicting, folder: Path, pairs: Sequence[tuple[tuple[str
     )
 
 
-def measure_shipped(folder: Path, pairs: int) -> str:
-    """As `measure`, of the version that ships, with so many pairs of the stills that there are, always the same."""
+def measure_shipped(folder: Path, pairs: int, skip: int) -> str:
+    """As `measure`, of the version that ships, with so many pairs of the stills that there are, always the same.
+
+    The constants were chosen with the first six of them.
+    """
     benign, malignant = (_numbers(folder, kind) for kind in ("benign", "malignant"))
     random = np.random.default_rng(0)
     drawn = zip(
-        random.permutation(benign)[:pairs].tolist(), random.permutation(malignant)[:pairs].tolist(), strict=True
+        random.permutation(benign)[skip : skip + pairs].tolist(),
+        random.permutation(malignant)[skip : skip + pairs].tolist(),
+        strict=True,
     )
     # The cut goes from benign to malignant, and in every other examination the other way.
     both = [(("benign", one), ("malignant", other)) for one, other in drawn]
