@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.examinations import EXAMINATION, FRAME_RATE, Frame, carried, examination, read_still
+from benchmarks.examinations import EXAMINATION, FRAME_RATE, Frame, Scene, carried, examination, read_still
 from benchmarks.requests import processor
 from efsnet.batching import Predicting
 from efsnet.image import Image
@@ -60,14 +60,19 @@ class Figures:
         }
 
 
-def measure(predictor: Predicting, folder: Path, pairs: Sequence[tuple[tuple[str, int], tuple[str, int]]]) -> str:
+def measure(
+    predictor: Predicting,
+    folder: Path,
+    pairs: Sequence[tuple[tuple[str, int], tuple[str, int]]],
+    scenes: tuple[Scene, ...] = EXAMINATION,
+) -> str:
     """The figures as JSON: for each pair of stills one examination, which begins with one and is cut to the other."""
     figures = {name: Figures() for name in (RAW, *CANDIDATES)}
     before = os.getloadavg()[0]
     for number, pair in enumerate(pairs):
         stills = tuple(read_still(folder, kind, number) for kind, number in pair)
         shown: dict[str, list[LabelMap]] = {name: [] for name in figures}
-        frames = list(examination(stills, seed=number))
+        frames = list(examination(stills, seed=number, scenes=scenes))
         for masks in _shown(predictor, frames):
             for name, label_map in masks.items():
                 shown[name].append(label_map)
@@ -78,7 +83,7 @@ def measure(predictor: Predicting, folder: Path, pairs: Sequence[tuple[tuple[str
             "machine": processor(),
             "load_average": [before, os.getloadavg()[0]],
             "frame_rate": FRAME_RATE,
-            "seconds": sum(scene.seconds for scene in EXAMINATION),
+            "seconds": sum(scene.seconds for scene in scenes),
             "pairs": pairs,
             "figures": {name: each.as_json() for name, each in figures.items()},
         },
