@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from efsnet.specification import ClassSpecification
 from service.dicom.analysis import Analysis
 from service.dicom.identity import Role, result_uid
+from service.dicom.pixels import MONOCHROME
 from service.dicom.results.options import ResultOptions
 from service.errors import IdentityMissing
 
@@ -26,15 +27,20 @@ SIDES = {"L": ("7771000", "SCT", "Left"), "R": ("24028007", "SCT", "Right")}
 
 _OF_CINES = ("NumberOfFrames", "FrameTime", "FrameTimeVector", "FrameIncrementPointer")
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-_READ_BY_HIGHDICOM = (
+_SINGLE = ("PatientName", "ReferringPhysicianName", "StudyDate", "StudyTime", "PatientBirthDate", "FrameOfReferenceUID")
+_FORMS = ("AS", "CS", "DA", "DS", "DT", "IS", "TM")
+"""Value representations that are no free text: dates, times, codes and numbers."""
+_PATIENT_AND_STUDY = (
+    "PatientID",
     "PatientName",
     "PatientBirthDate",
     "PatientSex",
+    "StudyID",
     "StudyDate",
     "StudyTime",
+    "AccessionNumber",
     "ReferringPhysicianName",
 )
-_PATIENT_AND_STUDY = (*_READ_BY_HIGHDICOM, "PatientID", "StudyID", "AccessionNumber")
 """Type 2: present in each object, if empty."""
 
 
@@ -76,7 +82,10 @@ class ResultContext:
             if element.keyword not in _OF_CINES and not _is_strange(element):
                 header[element.tag] = element
         # Text is Unicode by now; machines name character sets that do not exist, and highdicom raises at those.
-        for keyword, value in (("SOPClassUID", ULTRASOUND_IMAGE), ("SpecificCharacterSet", "ISO_IR 192")):
+        changed: dict[str, Any] = {"SOPClassUID": ULTRASOUND_IMAGE, "SpecificCharacterSet": "ISO_IR 192"}
+        if self.is_in_colours:
+            changed["SamplesPerPixel"] = 3  # also of a palette, which highdicom takes for grey
+        for keyword, value in changed.items():
             # Not by assignment alone, which would change the element, and so the source.
             header.pop(keyword, None)
             setattr(header, keyword, value)
@@ -95,6 +104,11 @@ class ResultContext:
     def source_uid(self) -> str:
         """SOP Instance UID of the source."""
         return self.analysis.source.sop_instance_uid
+
+    @property
+    def is_in_colours(self) -> bool:
+        """Whether the source is, be it by a palette."""
+        return self.analysis.source.layout.photometric_interpretation not in MONOCHROME
 
     @property
     def is_cine(self) -> bool:
@@ -192,29 +206,35 @@ class ResultContext:
 
 
 def _readable(header: "Dataset") -> "Iterator[DataElement]":
-    """The elements whose values can be read, of a header that may be damaged where nobody has looked yet."""
-    for tag in header.keys():  # noqa: SIM118 - over the elements themselves it would stop at the first that is damaged
-        with suppress(Exception):  # pydicom meets damaged values with nearly any
-            yield header[tag]
+    """The standard's elements that can be read, of a header that may be damaged where nobody has looked yet."""
+    from pydicom.datadict import dictionary_VR
+
+    for tag in header.keys():  # noqa: SIM118 - elements themselves would end at the first that is damaged
+        with suppress(Exception):  # pydicom meets damaged values with nearly any, and private ones with KeyError
+            if (element := header[tag]).VR in dictionary_VR(tag):
+                yield element
 
 
 def _is_strange(element: "DataElement") -> bool:
-    """Whether the element is one that highdicom reads, and not as the standard has it: a date of dots, two names.
+    """Whether the standard does not know such a value, at which highdicom may raise: a date with dots, two names.
 
     It is left empty, as what is not known. Identifiers are kept whatever they are: by them a PACS finds the patient.
     """
     from pydicom.config import RAISE
     from pydicom.valuerep import validate_value
 
-    if element.keyword not in _READ_BY_HIGHDICOM or not element.value:
-        return False
-    if element.keyword == "PatientSex":
+    if element.keyword == "PatientSex" and element.value:
         return element.value not in SEXES
-    try:
-        validate_value(element.VR, element.value, RAISE)
-    except (ValueError, TypeError):
+    if element.VM > 1 and element.keyword in _SINGLE:
         return True
-    return element.VM > 1
+    if element.VR not in _FORMS:
+        return False
+    try:
+        for value in element.value if element.VM > 1 else [element.value]:
+            validate_value(element.VR, "" if value is None else str(value), RAISE)
+    except ValueError:
+        return True
+    return False
 
 
 def code(specified: tuple[str, str, str]) -> "Code":

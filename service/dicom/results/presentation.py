@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.dicom.pixels import MONOCHROME
 from service.dicom.results.context import ResultContext
 from service.dicom.results.outlines import lesion_mask, outline
 
@@ -46,7 +45,7 @@ def presentation(context: ResultContext) -> "Dataset | None":
         **context.series("PR", "outline"),
         **context.equipment,
     }
-    if context.analysis.source.layout.photometric_interpretation in MONOCHROME:
+    if not context.is_in_colours:
         result: Dataset = pr.GrayscaleSoftcopyPresentationState(**described)
     else:
         # One of colours needs a profile, which ultrasound has not: sRGB, in the class that the standard allows.

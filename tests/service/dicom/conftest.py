@@ -16,6 +16,7 @@ from service.segmentation import Stages, segment_picture
 from tests.service.dicom.instances import part10
 
 Analyse = Callable[[Dataset], Analysis]
+AnalyseFile = Callable[[bytes], Analysis]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,12 @@ def loaded(published_store: ModelStore) -> LoadedVersion:
 
 
 @pytest.fixture
-def analyse(loaded: LoadedVersion, decoder: DecoderProcess) -> Analyse:
-    """All frames of a data set, as the service analyses them."""
+def analyse_file(loaded: LoadedVersion, decoder: DecoderProcess) -> AnalyseFile:
+    """All frames of a DICOM file, as the service analyses them."""
     specification = loaded.version.manifest.specification
 
-    def analysed(made: Dataset) -> Analysis:
-        source = read_source(part10(made), Limits(25_000_000, 1000, 100_000_000), decoder)
+    def analysed(data: bytes) -> Analysis:
+        source = read_source(data, Limits(25_000_000, 1000, 100_000_000), decoder)
         findings = [
             FrameFinding.of(
                 index,
@@ -51,3 +52,9 @@ def analyse(loaded: LoadedVersion, decoder: DecoderProcess) -> Analyse:
         return Analysis(source, loaded, tuple(findings), source.spacing)
 
     return analysed
+
+
+@pytest.fixture
+def analyse(analyse_file: AnalyseFile) -> Analyse:
+    """All frames of a data set that is not compressed."""
+    return lambda made: analyse_file(part10(made))

@@ -10,7 +10,7 @@ from tests.service.dicom.instances import instance, region
 
 
 def ellipse(rows: int, columns: int, centre: tuple[float, float], radii: tuple[float, float]) -> NDArray[np.uint8]:
-    """Dark, with an ellipse that the tiny model takes for benign from half of its edge on; centre and radii: row, column."""
+    """Dark, with an ellipse that the tiny model takes for benign from half of its edge on; positions: row, column."""
     row, column = np.mgrid[:rows, :columns]
     inside = ((row - centre[0]) / radii[0]) ** 2 + ((column - centre[1]) / radii[1]) ** 2 <= 1
     return np.where(inside, 170, 30).astype(np.uint8)

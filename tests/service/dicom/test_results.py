@@ -9,7 +9,12 @@ import highdicom
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+from pydicom.uid import ColorSoftcopyPresentationStateStorage
 
 from efsnet.maps import LabelMap
 from service.dicom.identity import ROLES, derived_uid, result_uid
@@ -17,7 +22,7 @@ from service.dicom.results import ResultOptions, results, to_file
 from service.dicom.results.outlines import MAX_POINTS, lesion_mask, outline
 from service.errors import IdentityMissing
 from tests.service.dicom.conftest import Analyse
-from tests.service.dicom.instances import PATIENT_ID, PATIENT_NAME, US_MULTI_FRAME, instance, region, squares
+from tests.service.dicom.instances import PATIENT_ID, PATIENT_NAME, US_MULTI_FRAME, instance, part10, region, squares
 
 GREY = squares()
 ALL = ResultOptions(outputs=frozenset(ROLES))
@@ -230,10 +235,63 @@ def test_a_capture_has_the_lesions_drawn_in(analyse: Analyse) -> None:
     assert "YES" == capture.BurnedInAnnotation
 
 
-def test_an_instance_without_its_uids_gets_no_results(analyse: Analyse) -> None:
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("StudyDate", "2026.01.02"),
+        ("StudyDate", "20260102\\20260103"),
+        ("StudyTime", "10:11:12"),
+        ("PatientBirthDate", "1960"),
+        ("PatientSex", "Femenino"),
+        ("PatientAge", "66"),
+        ("ReferringPhysicianName", "Dr. X\\Dr. Y"),
+        ("FrameOfReferenceUID", "1.2\\1.3"),
+        ("Laterality", "LEFT"),
+    ],
+)
+def test_what_the_standard_does_not_know_is_left_empty(analyse: Analyse, keyword: str, value: str) -> None:
+    """Machines write such things, and the answer does not fail over them."""
+    made = instance(GREY)
+    made[keyword] = DataElement(keyword, dictionary_VR(keyword), value, validation_mode=IGNORE)
+    found = made_of(analyse, made)
+
+    assert {*ROLES} == found.keys()
+    for role, result in found.items():
+        assert not result.get(keyword), role
+
+
+@pytest.mark.parametrize("characters", ["", "ISO_IR 999", ["", "ISO 2022 IR 100"]])
+@pytest.mark.filterwarnings("ignore:.*encoding")
+def test_letters_survive_a_character_set_that_is_none(analyse: Analyse, characters: str | list[str]) -> None:
+    """Where none is named, or one that does not exist: read as Latin-1, as such machines mean it."""
+    made = instance(GREY, SpecificCharacterSet="ISO_IR 100", PatientName=PATIENT_NAME)
+    content = part10(made)  # encodes the name
+    name = PATIENT_NAME.encode("iso8859-1")
+    assert name in content
+    made = dcmread(io.BytesIO(content))
+    made.SpecificCharacterSet = characters
+    made[0x00100010] = RawDataElement(Tag(0x00100010), "PN", len(name), name, 0, False, True)  # noqa: FBT003
+
+    for role, result in made_of(analyse, made).items():
+        assert PATIENT_NAME == str(result.PatientName), role
+
+
+def test_a_picture_of_a_palette_has_an_outline_for_colours(analyse: Analyse) -> None:
+    """A presentation state for grey may not refer to it (PS3.3 A.33.2)."""
+    values: dict[str, Any] = {}
+    for colour in ("Red", "Green", "Blue"):
+        values[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        values[f"{colour}PaletteColorLookupTableData"] = (np.arange(256, dtype="<u2") * 257).tobytes()
+    found = made_of(analyse, instance(GREY, PhotometricInterpretation="PALETTE COLOR", **values))
+
+    assert ColorSoftcopyPresentationStateStorage == found["PR"].SOPClassUID
+
+
+@pytest.mark.parametrize("uid", ["", "1.2\\1.3"])
+def test_an_instance_without_its_uids_gets_no_results(analyse: Analyse, uid: str) -> None:
     """They could refer to nothing."""
     with pytest.raises(IdentityMissing):
-        results(analyse(instance(GREY, StudyInstanceUID="")), ALL)
+        results(analyse(instance(GREY, StudyInstanceUID=uid)), ALL)
 
 
 def test_an_outline_runs_between_pixels(analyse: Analyse) -> None:
