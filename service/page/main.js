@@ -1,9 +1,10 @@
 // The page: files go to the service one after the other, and what it marks is shown.
 import { Problem, ask, correct, segment, segmentPath, useKey } from "./api.js";
 import { Correction } from "./correction.js";
+import { Live } from "./live.js";
 import { csv, describe } from "./results.js";
 import { View, Viewer } from "./viewer.js";
-import { languages, speak, word } from "./words.js";
+import { languages, number, speak, word } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const FRAME_MS = 80;
@@ -18,6 +19,7 @@ let models = null;
 let colours = { 1: [86, 180, 233], 2: [230, 159, 0] };
 let playing = 0;
 let busy = false;
+let live = null;
 let correcting = false; // whether the service keeps corrections
 
 // ---------------------------------------------------------------- files
@@ -284,6 +286,36 @@ async function copyCurl() {
   tell(word("copied"));
 }
 
+// ---------------------------------------------------------------- live mode
+
+async function goLive(source) {
+  live?.stop();
+  live = new Live();
+  live.raw = at("live-raw").checked;
+  live.addEventListener("told", ({ detail }) => {
+    const { framesPerSecond, latencyMs, dropped, classes, isStill } = detail;
+    const found = classes.filter(({ pixels }) => pixels).map(({ label, fraction }) => `${word(label)} ${number(100 * fraction, 1)} %`);
+    const numbers = word("liveNumbers", { frames: number(framesPerSecond), latency: number(latencyMs), dropped: number(dropped) });
+    at("live-numbers").textContent = [numbers, ...found, ...(isStill ? [word("liveStill")] : [])].join(" · ");
+  });
+  live.addEventListener("ended", ({ detail }) => {
+    at("live-view").hidden = true;
+    at("viewers").hidden = false;
+    tell(word("liveEnded", { why: detail }));
+  });
+  at("live-picture").replaceChildren(live.element);
+  at("live-view").hidden = false;
+  at("viewers").hidden = true;
+  try {
+    await live.start(source, at("version").value);
+    tell("");
+  } catch (error) {
+    live.stop();
+    complain(error);
+    if (error.status === 401) askForKey();
+  }
+}
+
 // ---------------------------------------------------------------- the expert's say
 
 function chooseTool() {
@@ -383,6 +415,10 @@ at("fit").addEventListener("click", () => shown[0].viewer.fit());
 for (const button of document.querySelectorAll("[data-download]")) {
   button.addEventListener("click", () => download(button.dataset.download));
 }
+for (const button of document.querySelectorAll("[data-live]")) button.addEventListener("click", () => goLive(button.dataset.live));
+at("live-file").addEventListener("change", () => goLive(at("live-file").files[0]));
+at("live-stop").addEventListener("click", () => live.stop());
+at("live-raw").addEventListener("input", () => { if (live) live.raw = at("live-raw").checked; });
 at("tool").addEventListener("input", chooseTool);
 for (const action of ["undo", "redo"]) {
   at(action).addEventListener("click", () => { shown[0].found.correction[action](); mark(); });

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image as PillowImage
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from pydicom import dcmread
 
 from tests.end_to_end.processes import serve
@@ -28,12 +28,18 @@ LONG_MS = 30_000
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's, without a window."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+def playwright() -> Iterator[Playwright]:
+    """What drives browsers."""
+    with sync_playwright() as started:
         yield started
-        started.close()
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Debian's, without a window."""
+    started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield started
+    started.close()
 
 
 @pytest.fixture
@@ -292,6 +298,49 @@ def test_the_page_speaks_spanish_and_can_be_dark(page: Page, scan: Path) -> None
         page.select_option("#theme", theme)
         colours.append(page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
     assert 2 == len(set(colours))
+
+
+@pytest.fixture(scope="module")
+def camera(playwright: Playwright, scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose camera shows the scan, drifting a little."""
+    file = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    with PillowImage.open(scan) as picture:
+        grey = picture.convert("L").resize((640, 480))
+    with file.open("wb") as video:
+        for step in range(60):
+            grey.transform(grey.size, PillowImage.Transform.AFFINE, (1, 0, step / 6, 0, 1, 0)).save(video, "JPEG")
+    fake = (
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={file}",
+    )
+    started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *fake])
+    yield started
+    started.close()
+
+
+def test_a_camera_is_followed_live(camera: Browser, served: str) -> None:
+    """Masks lie over the moving picture, numbers are told, and it ends when asked to."""
+    context = camera.new_context(locale="en-GB", permissions=["camera"], viewport={"width": 1400, "height": 1000})
+    opened = context.new_page()
+    opened.goto(served)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    opened.click("[data-live=camera]")
+    expect(opened.locator("#live-numbers")).to_contain_text("malignant", timeout=LONG_MS)
+    expect(opened.locator("#live-numbers")).to_contain_text("masks a second")
+    for _ in range(2):
+        marked = opened.evaluate(
+            """() => { const canvas = document.querySelector('.viewer.live canvas');
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            return data.some((value, place) => place % 4 === 3 && value); }"""
+        )
+        assert marked
+        opened.check("#live-raw")
+        opened.wait_for_timeout(500)
+    opened.click("#live-stop")
+    expect(opened.locator("#live-view")).to_be_hidden()
+    expect(opened.locator("#status")).to_contain_text("ended")
+    context.close()
 
 
 @pytest.fixture(scope="module")
