@@ -240,7 +240,7 @@ async def _close(websocket: WebSocket, ended: Ended) -> None:
 
 
 class _Conversation:
-    """What goes to and fro on one stream: frames and answers, each newest first, and statistics every second."""
+    """What goes both ways on one stream: frames and answers, each newest first, and statistics every second."""
 
     def __init__(self, websocket: WebSocket, query: StreamQuery, loaded: LoadedVersion, live: LiveService) -> None:
         self._websocket = websocket

@@ -12,7 +12,7 @@ from efsnet.motion import STILL, Motion, correlation, motion_between, small
 def picture() -> NDArray[np.float32]:
     """Tissue-like, (64, 64) float32 from 0 to 255."""
     noise = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((64, 64)), 3, mode="wrap")
-    return (128 + 60 * noise / noise.std()).clip(0, 255).astype(np.float32)
+    return np.asarray((128 + 60 * noise / noise.std()).clip(0, 255), dtype=np.float32)
 
 
 def test_small_copy_holds_the_means_of_squares() -> None:
