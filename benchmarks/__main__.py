@@ -114,7 +114,7 @@ def live(
     data: Annotated[Path, typer.Argument(help="Folder of BUSI in its published layout.")] = DATA,
     pairs: Annotated[int, typer.Option(min=1, help="Examinations, each from a benign and a malignant still.")] = 3,
     skip: Annotated[
-        int, typer.Option(min=0, help="So many pairs before; with 6 of them the constants were chosen.")
+        int, typer.Option(min=0, help="So many pairs before; with 14 of them the constants were chosen.")
     ] = 0,
     out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
 ) -> None:

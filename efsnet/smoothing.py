@@ -32,7 +32,7 @@ class Smoothing:
 
     time_constant_s: float = 0.09
     """Time in which 63 % of a change are taken over."""
-    resistance: float = 0.15
+    resistance: float = 0.3
     """Of a pixel against becoming tumour or background: logarithm of the factor by which the odds must be passed."""
     lean: float = 0.1
     """Towards tumour: logarithm of the factor by which the odds count more than the network says. A mean over time

@@ -23,6 +23,9 @@ PING_S = 10.0
 LINGER_S = 10.0
 """Time in which a client that was told of its stream's end must have read what was sent before."""
 
+DISCARD_S = 1.0
+"""Time in which the rest of a message is thrown away that was too large."""
+
 SEND_BUFFER_BYTES = 65_536
 """In the system for one stream: masks that wait there are late."""
 
@@ -55,6 +58,17 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         connection: socket.socket = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+
+    def handle_parser_exception(self) -> None:
+        """Ends what sends no WebSocket message, or too large a one.
+
+        The connection is cut a moment later: while more comes in, the client's system would throw the word away.
+        """
+        if self.close_timer is None and (told := self.conn.close_sent):
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.close_timer = self.loop.call_later(DISCARD_S, self.transport.close)
 
     async def send(self, message: Any) -> None:
         """Sends a message, once there is room for it; that of the end has room always."""
