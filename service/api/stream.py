@@ -6,22 +6,20 @@ import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Query, Request, WebSocket
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.websockets import WebSocketDisconnect
 
 from efsnet.errors import ImageError, TooManyPixels
-from efsnet.smoothing import AS_CHOSEN
 from model_store.errors import ModelStoreError
 from model_store.loading import LoadedVersion
 from service.api.problems import responses
+from service.api.stream_messages import IssuedTicket, Ready, Statistics, StreamQuery
 from service.errors import FrameMalformed, ModelNotReady, QueueFull, ServiceError, TooManyStreams
 from service.keys import Key, KeyRing
 from service.live.messages import FrameMessage, MaskFormat
-from service.live.stream import Counts, Stream
+from service.live.stream import Stream
 from service.live.streams import Allowance, Streams, until_one_ends
 from service.live.tickets import Tickets
 from service.metrics import Metrics
@@ -33,7 +31,6 @@ FAILED, TRY_LATER = 1011, 1013
 IDLE, STALLED = 4000, 4001
 """Codes with which a stream is closed: RFC 6455 section 7.4.1 and, from 4000, our own."""
 
-NOTICE = "Research use, beside an expert. Not a medical device."
 TICK_S = 1.0
 """Between two statistics."""
 FRAMES = 8
@@ -42,92 +39,6 @@ LONGEST_REASON = 120
 """Bytes. A close frame has room for 123 (RFC 6455 section 5.5)."""
 
 _LOG = logging.getLogger("service.stream")
-
-
-class IssuedTicket(BaseModel):
-    """What opens a stream, once."""
-
-    ticket: str = Field(description="For `WS /v1/stream?ticket=…`")
-    expires_in_s: float = Field(description="Time in which the stream must be opened")
-
-
-class StreamQuery(BaseModel):
-    """The query of WS /v1/stream."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    version: Annotated[str, Field(min_length=1, max_length=80)] | None = None
-    format: Literal["png", "rle"] = "png"
-    ticket: str | None = None
-
-
-class LiveClass(BaseModel):
-    """A class of the masks."""
-
-    number: int
-    label: str
-    colour: tuple[int, int, int]
-
-
-class Ready(BaseModel):
-    """The first message of a stream: who answers, and how."""
-
-    type: Literal["ready"] = "ready"
-    model: str
-    version: int
-    digest: str
-    engine: str
-    provider: str
-    precision: str
-    rows: int
-    columns: int
-    classes: list[LiveClass]
-    time_constant_s: float
-    notice: str = NOTICE
-
-    @classmethod
-    def of(cls, loaded: LoadedVersion) -> "Ready":
-        """Of a stream that this version answers."""
-        specification, engine = loaded.version.manifest.specification, loaded.predictor.engine
-        return cls(
-            model=loaded.version.name,
-            version=loaded.version.number,
-            digest=str(loaded.version.digest),
-            engine=engine.name,
-            provider=engine.provider,
-            precision=engine.precision,
-            rows=specification.input.rows,
-            columns=specification.input.columns,
-            classes=[LiveClass(number=c.number, label=c.label, colour=c.colour) for c in specification.classes],
-            time_constant_s=AS_CHOSEN.time_constant_s,
-        )
-
-
-class Statistics(BaseModel):
-    """What became of a stream's frames, told every second. Counts are since its beginning."""
-
-    type: Literal["stats"] = "stats"
-    received: int
-    answered: int
-    dropped: int
-    unsent: int
-    latency_p50_ms: float | None
-    latency_p95_ms: float | None
-
-    @classmethod
-    def of(cls, counts: Counts) -> "Statistics":
-        """As things are."""
-        latencies_ms = list(counts.latencies_ms)
-        p50_ms, p95_ms = np.percentile(latencies_ms, (50, 95)).round(1).tolist() if latencies_ms else (None, None)
-        return cls(
-            received=counts.received,
-            answered=counts.answered,
-            dropped=counts.dropped,
-            unsent=counts.unsent,
-            latency_p50_ms=p50_ms,
-            latency_p95_ms=p95_ms,
-        )
 
 
 class Ended(Exception):

@@ -245,6 +245,15 @@ def test_unknown_version_ends_the_stream(client: TestClient) -> None:
     assert "The versions of efsnet are" in reason
 
 
+@pytest.mark.parametrize("query", ["format=gif", "smoothing=off"])
+def test_query_that_cannot_be_opens_no_stream(client: TestClient, query: str) -> None:
+    """An option of another name or value than there is."""
+    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect(f"{URL}?{query}"):
+        pass
+
+    assert 1008 == refused.value.code
+
+
 def test_unexpected_error_ends_the_stream_alone(
     start: Start, image: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
