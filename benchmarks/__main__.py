@@ -95,6 +95,16 @@ def pacs(
 
 
 @app.command()
+def page(
+    rounds: Annotated[int, typer.Option(min=1, help="Images, each on a page of its own.")] = 20,
+) -> None:
+    """From an image that is dropped on the page to its mask on the screen."""
+    from benchmarks import page  # noqa: PLC0415 (needs Playwright and Debian's chromium)
+
+    typer.echo(page.measure(rounds))
+
+
+@app.command()
 def serving(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all servers take turns.")] = 3,
     requests: Annotated[int, typer.Option(min=16, help="Requests for each number of connections in a round.")] = 120,
@@ -114,7 +124,7 @@ def live(
     data: Annotated[Path, typer.Argument(help="Folder of BUSI in its published layout.")] = DATA,
     pairs: Annotated[int, typer.Option(min=1, help="Examinations, each from a benign and a malignant still.")] = 3,
     skip: Annotated[
-        int, typer.Option(min=0, help="So many pairs before; with 14 of them the constants were chosen.")
+        int, typer.Option(min=0, help="So many pairs before; with 22 of them the constants were chosen.")
     ] = 0,
     out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
 ) -> None:

@@ -32,9 +32,9 @@ class Smoothing:
 
     time_constant_s: float = 0.09
     """Time in which 63 % of a change are taken over."""
-    resistance: float = 0.3
+    resistance: float = 0.2
     """Of a pixel against becoming tumour or background: logarithm of the factor by which the odds must be passed."""
-    lean: float = 0.1
+    lean: float = 0.15
     """Towards tumour: logarithm of the factor by which the odds count more than the network says. A mean over time
     passes a threshold less often than what wavers around it, and lesions would shrink."""
     cut_correlation: float = 0.9
