@@ -1,7 +1,7 @@
 """Takes out of an environment what the service never loads: `python slim.py SITE_PACKAGES`, while its image is built.
 
 A third of the environment is the ONNX Runtime wheel with OpenVINO. A wheel cannot hold links, so that it carries each
-OpenVINO library up to three times.
+OpenVINO library up to three times; that of GDCM does the same.
 """
 
 import hashlib
@@ -12,6 +12,22 @@ from pathlib import Path
 UNUSED = (
     "numpy/**/tests",
     "scipy/**/tests",
+    # Of SciPy the service takes images apart with `ndimage`, which needs `special` and `linalg`.
+    *(
+        f"scipy/{part}"
+        for part in (
+            *("cluster", "datasets", "differentiate", "fft", "fftpack", "integrate", "interpolate", "io", "misc"),
+            *("odr", "optimize", "signal", "sparse", "spatial", "stats"),
+        )
+    ),
+    # Of SQLAlchemy it takes the core, with SQLite or PostgreSQL.
+    "sqlalchemy/ext",
+    "sqlalchemy/orm",
+    "sqlalchemy/dialects/mssql",
+    "sqlalchemy/dialects/mysql",
+    "sqlalchemy/dialects/oracle",
+    "pydicom/data/test_files",
+    "_gdcm/XML",
     # For preparing graphs, not for running them.
     "onnxruntime/quantization",
     "onnxruntime/tools",
@@ -48,3 +64,4 @@ if __name__ == "__main__":
     environment = Path(sys.argv[1])
     remove_unused(environment)
     link_copies(environment / "onnxruntime" / "capi")
+    link_copies(environment / "_gdcm")

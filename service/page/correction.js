@@ -9,7 +9,8 @@ export class Correction {
     Object.assign(this, { rows, columns, past: [], future: [] });
     this.labels = new Uint8Array(rows * columns);
     for (const { number, rle } of masks) {
-      decode(rle).forEach((inside, place) => { if (inside) this.labels[place] = number; });
+      const mask = decode(rle);
+      for (let place = 0; place < mask.length; place++) if (mask[place]) this.labels[place] = number;
     }
   }
 

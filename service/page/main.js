@@ -158,7 +158,8 @@ async function frame() {
     each.image = await loaded(each.found.picture);
     const { name, version } = each.found.model;
     each.viewer.show(each.image, `${name} ${version}`);
-    each.found.correction ??= new Correction(each.found.mask.rows, each.found.mask.columns, each.found.classes);
+    // Only where it can be saved: it takes a moment, for which nobody should wait.
+    if (correcting) each.found.correction ??= new Correction(each.found.mask.rows, each.found.mask.columns, each.found.classes);
   }));
   window_();
   chooseTool();
@@ -178,7 +179,7 @@ async function mark() {
     if (how === "probability") {
       await probability(viewer, found, opacity);
     } else {
-      const areas = found.correction.masks(found.classes.map((each) => each.number));
+      const areas = found.correction?.changed ? found.correction.masks(found.classes.map((each) => each.number)) : found.classes;
       viewer.mark(areas.map(({ number, rle }) => ({ rle, colour: colours[number], pattern: number })), {
         how, opacity, patterns: at("patterns").checked,
       });

@@ -184,7 +184,11 @@ export class Viewer {
 
 /** Paints a mask into ImageData: filled, with stripes or dots, and outlined. */
 function paint(drawn, mask, colour, { fill, pattern, thick }) {
-  const { width, height, data } = drawn;
+  const { width, height } = drawn;
+  // Four bytes at a time: a picture of a megapixel has a million of them.
+  const pixels = new Uint32Array(drawn.data.buffer);
+  const [red, green, blue] = colour;
+  const shade = (strength) => ((Math.round(255 * strength) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   const inside = (column, row) => column >= 0 && row >= 0 && column < width && row < height && mask[row * width + column];
   for (let row = 0, place = 0; row < height; row++) {
     for (let column = 0; column < width; column++, place++) {
@@ -192,7 +196,7 @@ function paint(drawn, mask, colour, { fill, pattern, thick }) {
       const edge = !(inside(column - thick, row) && inside(column + thick, row) && inside(column, row - thick) && inside(column, row + thick));
       const patterned = pattern && PATTERNS[pattern](column, row, 4 * thick);
       const strength = edge ? 1 : fill && (patterned ? Math.min(1, fill + 0.35) : fill);
-      if (strength) data.set([...colour, 255 * strength], 4 * place);
+      if (strength) pixels[place] = shade(strength);
     }
   }
 }
