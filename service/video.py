@@ -178,5 +178,5 @@ def _av() -> Any:
     try:
         import av  # noqa: PLC0415 (heavy, and an extra)
     except ImportError as error:
-        raise VideoUnusable("Videos need PyAV: pip install 'efsnet[video]', or `pip install av`.") from error
+        raise VideoUnusable("Videos need PyAV: `scripts/setup video` installs it.") from error
     return av
