@@ -30,21 +30,22 @@ DIGITS = 2
 def report(context: ResultContext) -> "Dataset":
     """A report in any case: where nothing was found, one that says so.
 
-    Lesions of the key frame have their outline, and in a calibrated image area and axes; of a cine, the areas of all
-    frames follow. Without calibration there are no numbers: pixels are no measure.
+    Each lesion has its outline, and in a calibrated image area and axes; of a cine those of the key frame come first,
+    then those of all other frames. Without calibration there are no numbers: pixels are no measure.
     """
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
+    titles = codes.cid7021
     key = context.analysis.key_finding
-    groups = [_lesion(context, key, lesion) for lesion in key.measurement.lesions]
-    if context.is_cine and context.analysis.spacing:
-        groups += [_areas_over_time(context, each.number) for each in context.present]
+    in_order = sorted(context.analysis.findings, key=lambda finding: finding is not key)
+    lesions = [_lesion(context, finding, lesion) for finding in in_order for lesion in finding.measurement.lesions]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(context)),
         procedure_reported=code(PROCEDURE),
-        imaging_measurements=groups or [_nothing(context)],
-        title=codes.cid7021.ImagingMeasurementReport,
+        imaging_measurements=lesions or [_nothing(context)],
+        # OHIF draws a report of the first title, and fails where there is nothing to draw; of others it shows the text.
+        title=titles.ImagingMeasurementReport if lesions else titles.OncologyMeasurementReport,
     )
     result = sr.Comprehensive3DSR(
         evidence=[context.as_single_frame],
@@ -77,15 +78,13 @@ def _observer(context: ResultContext) -> Any:
     )
 
 
-def _common(context: ResultContext, label: str, number: int) -> dict[str, Any]:
+def _common(context: ResultContext, identifier: str, uid: str) -> dict[str, Any]:
     """What every group of measurements says: what is tracked, where, and which algorithm it was."""
     from highdicom import sr
 
     version = context.analysis.loaded.version
     return {
-        "tracking_identifier": sr.TrackingIdentifier(
-            uid=context.tracking_uid(label, number), identifier=f"AI {label} {number}"
-        ),
+        "tracking_identifier": sr.TrackingIdentifier(uid=uid, identifier=identifier),
         "finding_category": code(CATEGORY),
         "finding_sites": [sr.FindingSite(code(BREAST), laterality=context.side)],
         "algorithm_id": sr.AlgorithmIdentification(
@@ -96,25 +95,29 @@ def _common(context: ResultContext, label: str, number: int) -> dict[str, Any]:
     }
 
 
-def _lesion(context: ResultContext, key: FrameFinding, lesion: Lesion) -> Any:
-    """A lesion of the key frame; the largest of a class is tracked as its segment is."""
+def _lesion(context: ResultContext, finding: FrameFinding, lesion: Lesion) -> Any:
+    """A lesion of a frame; the largest of a class in the key frame is tracked as its segment is."""
     from highdicom import sr
 
-    each = context.class_of(lesion.class_number)
-    of_class = [other for other in key.measurement.lesions if other.class_number == lesion.class_number]
-    mask = lesion_mask(key.label_map, lesion)
+    each, frame_number = context.class_of(lesion.class_number), finding.frame_index + 1
+    of_class = [other for other in finding.measurement.lesions if other.class_number == lesion.class_number]
+    # Which lesion of one frame is which of the next is not known, so each is tracked by itself.
+    frame = "" if finding is context.analysis.key_finding else f" of frame {frame_number}"
+    number = of_class.index(lesion) + 1
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         referenced_region=sr.ImageRegion(
             sr.GraphicTypeValues.POLYLINE,
-            outline(mask),
+            outline(lesion_mask(finding.label_map, lesion)),
             source_image=sr.SourceImageForRegion(
-                context.header.SOPClassUID, context.source_uid, referenced_frame_numbers=context.key_frames
+                context.header.SOPClassUID,
+                context.source_uid,
+                referenced_frame_numbers=[frame_number] if context.is_cine else None,
             ),
         ),
         finding_type=concept_of(each),
         measurements=_measurements(lesion) or None,
         qualitative_evaluations=_evaluations(modifier_of(each)),
-        **_common(context, each.label, of_class.index(lesion) + 1),
+        **_common(context, f"AI {each.label} {number}{frame}", context.tracking_uid(f"{each.label}{frame}", number)),
     )
 
 
@@ -135,36 +138,6 @@ def _measurements(lesion: Lesion) -> list[Any]:
     ]
 
 
-def _areas_over_time(context: ResultContext, class_number: int) -> Any:
-    """The area of a class in each frame in which it was found."""
-    from highdicom import sr
-    from pydicom.sr.codedict import codes
-
-    each = context.class_of(class_number)
-    measurements = [
-        sr.Measurement(
-            name=codes.SCT.Area,
-            value=round(area.area_mm2, DIGITS),
-            unit=codes.UCUM.SquareMillimeter,
-            referenced_images=[
-                sr.SourceImageForMeasurement(
-                    context.header.SOPClassUID, context.source_uid, referenced_frame_numbers=[finding.frame_index + 1]
-                )
-            ],
-        )
-        for finding in context.analysis.findings
-        for area in finding.measurement.classes
-        if area.number == class_number and area.pixels and area.area_mm2 is not None
-    ]
-    common = _common(context, f"{each.label} in all frames", 1)
-    return sr.MeasurementsAndQualitativeEvaluations(
-        finding_type=concept_of(each),
-        measurements=measurements,
-        qualitative_evaluations=_evaluations(modifier_of(each)),
-        **common,
-    )
-
-
 def _nothing(context: ResultContext) -> Any:
     """That nothing was found is an answer, too."""
     from highdicom import sr
@@ -174,7 +147,7 @@ def _nothing(context: ResultContext) -> Any:
         finding_type=codes.SCT.Mass,
         source_images=[sr.SourceImageForMeasurementGroup(context.header.SOPClassUID, context.source_uid)],
         qualitative_evaluations=_evaluations(codes.SCT.Absent),
-        **_common(context, "nothing", 1),
+        **_common(context, "AI: no lesion found", context.tracking_uid("nothing")),
     )
 
 

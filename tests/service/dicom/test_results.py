@@ -156,12 +156,30 @@ def test_without_calibration_no_number_is_invented(analyse: Analyse) -> None:
 
 
 def test_areas_of_a_cine_are_told_frame_by_frame(analyse: Analyse) -> None:
-    """Beside those of the key frame."""
+    """Those of the key frame first; each lesion with the frame that it is of, and tracked by itself."""
     analysis = analyse(cine())
     (report,) = [read_again(result) for role, result in results(analysis, ALL) if role == "SR"]
-    benign = [finding.measurement.classes[0].area_mm2 for finding in analysis.findings]
+    benign, malignant = ([finding.measurement.classes[n].area_mm2 for finding in analysis.findings] for n in (0, 1))
 
-    assert values_of(report, "Area")[2:4] == pytest.approx(benign[1:], abs=0.01)
+    assert values_of(report, "Area") == pytest.approx([benign[1], malignant[1], benign[2]], abs=0.01)
+    groups = [item for item in _items(report) if item.get("ContentTemplateSequence") and is_named(item, "125007")]
+    frames = [[at.ReferencedFrameNumber for at in _items(group) if "ReferencedFrameNumber" in at] for group in groups]
+    assert [[2], [2], [3]] == frames
+    assert 3 == len({item.UID for group in groups for item in group.ContentSequence if "UID" in item})
+
+
+def is_named(item: Dataset, code_value: str) -> bool:
+    """Whether a content item has this concept name."""
+    return bool(item.ConceptNameCodeSequence[0].CodeValue == code_value)
+
+
+def test_viewers_show_the_text_of_a_report_without_outlines(analyse: Analyse) -> None:
+    """OHIF draws an Imaging Measurement Report, and fails where there is nothing to draw."""
+    found = made_of(analyse, instance(GREY))["SR"]
+    nothing = made_of(analyse, instance(np.full_like(GREY, 30)))["SR"]
+
+    assert is_named(found, "126000")
+    assert is_named(nothing, "126001")
 
 
 def test_what_is_tracked_is_the_same_in_all_results(analyse: Analyse) -> None:
