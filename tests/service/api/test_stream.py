@@ -354,6 +354,12 @@ def test_pages_of_other_sites_open_no_stream(start: Start) -> None:
     assert "403 origin_refused" == opened(client, URL, Origin="https://elsewhere.org")
 
 
+@pytest.mark.parametrize("prefix", ["", "/efsnet"])
+def test_stream_under_a_root_path(start: Start, prefix: str) -> None:
+    """A proxy may publish the service under a path, and take that off or not."""
+    assert "ready" == opened(start(root_path="/efsnet"), f"{prefix}{URL}")
+
+
 def test_other_paths_take_no_websocket(client: TestClient) -> None:
     """There is one WebSocket."""
     assert "404 not_found" == opened(client, "/v1/segment")
