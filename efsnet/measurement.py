@@ -110,9 +110,7 @@ def measure(
 def _moved(lesion: Lesion, rows: int, columns: int) -> Lesion:
     column, row, width, height = lesion.bbox_xywh
     x, y = lesion.centroid_xy
-    return replace(
-        lesion, bbox_xywh=(column + columns, row + rows, width, height), centroid_xy=(x + columns, y + rows)
-    )
+    return replace(lesion, bbox_xywh=(column + columns, row + rows, width, height), centroid_xy=(x + columns, y + rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
