@@ -66,7 +66,7 @@ class Analyse(Protocol):
     """What makes an answer of the bytes of an instance."""
 
     def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
-        """The answer of the version of this digest, or of the one that answers by default, whose digest is told to `pin`.
+        """The answer of the version of this digest, or of the one that answers by default, whose digest `pin` is told.
 
         Raises:
             NotAnalysable: It is no image that can be segmented.

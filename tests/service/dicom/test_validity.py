@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -89,8 +90,12 @@ def jpeg(*frames: NDArray[np.uint8], syntax: str = JPEGBaseline8Bit) -> bytes:
 def palette() -> bytes:
     """Grey values by way of a palette."""
     ramp = np.arange(256, dtype="<u2") * 257
-    tables = {f"{colour}PaletteColorLookupTableDescriptor": [256, 0, 16] for colour in ("Red", "Green", "Blue")}
-    values = {f"{colour}PaletteColorLookupTableData": ramp.tobytes() for colour in ("Red", "Green", "Blue")}
+    tables: dict[str, Any] = {
+        f"{colour}PaletteColorLookupTableDescriptor": [256, 0, 16] for colour in ("Red", "Green", "Blue")
+    }
+    values: dict[str, Any] = {
+        f"{colour}PaletteColorLookupTableData": ramp.tobytes() for colour in ("Red", "Green", "Blue")
+    }
     return part10(instance(BOTH, PhotometricInterpretation="PALETTE COLOR", **tables, **values))
 
 
@@ -143,7 +148,7 @@ SOURCES: Mapping[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys())
+@pytest.fixture(params=list(SOURCES.values()), ids=list(SOURCES))
 def analysis(request: pytest.FixtureRequest, analyse_file: AnalyseFile) -> Analysis:
     """Of each source in turn."""
     return analyse_file(request.param())
@@ -191,7 +196,7 @@ def _read(
     seg: highdicom.seg.Segmentation, analysis: Analysis, frame_numbers: list[int], number: int
 ) -> NDArray[np.bool_]:
     """(frames, rows, columns) of a segment."""
-    how = {
+    how: dict[str, Any] = {
         "segment_numbers": [number],
         "ignore_spatial_locations": True,
         "assert_missing_frames_are_empty": True,
