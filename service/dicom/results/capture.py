@@ -21,6 +21,7 @@ def capture(context: ResultContext) -> "Dataset":
     """Of the key frame, whether anything was found or not."""
     from highdicom.sc import SCImage
     from pydicom import Dataset
+    from pydicom.uid import ExplicitVRLittleEndian
 
     source = context.as_single_frame
     result: Dataset = SCImage.from_ref_dataset(
@@ -30,6 +31,7 @@ def capture(context: ResultContext) -> "Dataset":
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
         **context.series("SC", "overlay"),
         **context.equipment,
     )

@@ -1,5 +1,6 @@
 """Results are valid: dciodvfy finds no error in any of them, and highdicom reads the very same masks from them."""
 
+import contextlib
 import io
 import re
 import shutil
@@ -17,9 +18,11 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
+from efsnet.errors import ImageError
 from service.dicom.analysis import Analysis
 from service.dicom.identity import ROLES
 from service.dicom.results import ResultOptions, results, to_file
+from service.errors import IdentityMissing, InstanceUnusable
 from tests.service.dicom.conftest import AnalyseFile
 from tests.service.dicom.instances import (
     PATIENT_NAME,
@@ -143,6 +146,8 @@ SOURCES: Mapping[str, Callable[[], bytes]] = {
     "secondary capture": lambda: part10(
         instance(BOTH, SOPClassUID=SECONDARY_CAPTURE, ConversionType="WSD", Laterality="R")
     ),
+    "in a frame of reference": lambda: part10(instance(BOTH, regions=[WHOLE], FrameOfReferenceUID="1.2.3")),
+    "cine, in a frame of reference": lambda: part10(instance(CINE, regions=[WHOLE], FrameOfReferenceUID="1.2.3")),
     "names in Latin-1": in_latin_1,
     "bare": bare,
 }
@@ -232,3 +237,24 @@ def test_spanish_names_survive_latin_1(analyse_file: AnalyseFile) -> None:
     for role, result in results(analyse_file(in_latin_1()), ALL):
         read = dcmread(io.BytesIO(to_file(result)))
         assert (PATIENT_NAME, "Año 1") == (str(read.PatientName), read.StudyID), role
+
+
+@pytest.mark.timeout(180)
+def test_damaged_headers_fail_no_answer(analyse_file: AnalyseFile) -> None:
+    """Whatever bytes of a header are flipped: there are results, or the instance is refused for what is wrong."""
+    made = instance(
+        BOTH[::2, ::2], regions=[region((0, 0, 79, 63))], PatientAge="066Y", PatientWeight="60.5", Laterality="L"
+    )
+    whole = part10(made)
+    chance = np.random.default_rng(6)
+    answered = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 2, 4, 8])):
+            damaged[chance.integers(300, len(whole) - BOTH.size // 4)] = chance.integers(256)
+        with contextlib.suppress(ImageError, InstanceUnusable, IdentityMissing):
+            for _, result in results(analyse_file(bytes(damaged)), ALL):
+                to_file(result)
+            answered += 1
+
+    assert answered > 40
