@@ -4,7 +4,7 @@ import io
 import logging
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,14 +133,16 @@ class DicomSource:
         """
         region, spacing = self.region, spacing or self.spacing
         whole = self.displayed(frame_index)
+        if (region.rows, region.columns) == whole.shape[:2]:
+            image = image_from_pixels(whole, spacing=spacing, findings=self.findings)
+            return Picture(image, image)
         part = whole[region.top : region.top + region.rows, region.left : region.left + region.columns]
         image = image_from_pixels(np.ascontiguousarray(part), spacing=spacing, findings=self.findings)
         return Picture(image, image_from_pixels(whole, spacing=spacing), region.top, region.left)
 
     @property
     def _of_one_frame(self) -> Layout:
-        values = {name: getattr(self.layout, name) for name in Layout.__slots__}
-        return Layout(**(values | {"number_of_frames": 1}))
+        return replace(self.layout, number_of_frames=1)
 
     def _compressed(self, frame_index: int) -> bytes:
         from pydicom.encaps import get_frame
