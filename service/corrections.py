@@ -10,6 +10,7 @@ The folder has the layout that training reads (docs/training.md, "A folder of yo
 import csv
 import hmac
 import io
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,9 @@ class Correction:
         return self.classes[gravest].label if gravest else NORMAL
 
 
+_LOG = logging.getLogger("service.corrections")
+
+
 class Corrections:
     """The folder of corrections, if there is one. Several services may share it."""
 
@@ -101,6 +105,7 @@ class Corrections:
                     folder / TABLE, _table([*rows, _row(name, correction, _code(folder, correction.patient))])
                 )
         except StateUnusable as error:
+            _LOG.error("%s", error)
             raise CorrectionsUnusable("The folder of corrections cannot be written to; the log says why.") from error
         except OSError as error:
             raise CorrectionsUnusable(f"The folder of corrections cannot be used: {error.strerror}.") from error
