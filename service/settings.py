@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     max_frames: PositiveInt = 1000
     """Frames of a DICOM file that are taken at most."""
     large_uploads: PositiveInt = 2
-    """Uploads above `EFSNET_MAX_BODY_BYTES` in work at the same time; one more is refused with 429. Bounds memory."""
+    """Uploads above `EFSNET_MAX_BODY_BYTES`, or of unknown length, in work at the same time; one more gets 429."""
     max_pixels: PositiveInt = 25_000_000
     """Largest image, in pixels, found from its header before it is decoded."""
     upload_timeout_s: PositiveFloat = 30.0

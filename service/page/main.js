@@ -161,7 +161,7 @@ async function frame() {
     // Only where it can be saved: it takes a moment, for which nobody should wait.
     if (correcting) each.found.correction ??= new Correction(each.found.mask.rows, each.found.mask.columns, each.found.classes);
   }));
-  window_();
+  adjust();
   chooseTool();
   await mark();
   // Objects of a study are there for DICOM alone, and a segmentation where there is something.
@@ -204,7 +204,7 @@ async function probability(viewer, found, opacity) {
   viewer.probability(await loaded(found.tumour_probability), region, opacity);
 }
 
-function window_() {
+function adjust() {
   for (const { viewer } of shown) viewer.window(at("brightness").value / 100, at("contrast").value / 100);
 }
 
@@ -402,7 +402,7 @@ document.addEventListener("paste", (event) => add(event.clipboardData.files));
 at("files").addEventListener("change", () => { add(at("files").files); at("files").value = ""; });
 for (const id of ["version", "compare", "spacing-row", "spacing-column"]) at(id).addEventListener("change", again);
 for (const id of ["show", "opacity", "patterns"]) at(id).addEventListener("input", mark);
-for (const id of ["brightness", "contrast"]) at(id).addEventListener("input", window_);
+for (const id of ["brightness", "contrast"]) at(id).addEventListener("input", adjust);
 at("frame").addEventListener("input", () => { stop(); frameIndex = at("frame").value - 1; frame(); });
 at("play").addEventListener("click", play);
 at("key-frame").addEventListener("click", () => { stop(); frameIndex = current.answers[0].key; frame(); });
