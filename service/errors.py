@@ -37,6 +37,7 @@
     · PacsRefused
     · InstanceGone
     · InstanceTooLarge
+    · InstanceUnreadable
     · NotAnalysable
   - InstanceUnusable: a DICOM instance that is no picture to be segmented
     · NotUltrasound
@@ -47,6 +48,7 @@
     · IdentityMissing
     · NothingFound
     · NotDicom
+  - DecoderUnavailable: compressed frames cannot be decoded now
   - CorrectionsOff: nobody has named where corrections are kept
   - CorrectionsUnusable: the folder of corrections cannot be used
   - CorrectionInvalid: a correction does not fit its picture, or is no such thing
@@ -205,6 +207,10 @@ class InstanceTooLarge(PacsError):
     """The instance is larger than is taken."""
 
 
+class InstanceUnreadable(PacsError):
+    """The instance is an ultrasound image that cannot be answered: damaged, or stored in a way that is not read."""
+
+
 class NotAnalysable(PacsError):
     """The instance is none that can be segmented, such as Doppler."""
 
@@ -243,6 +249,10 @@ class NothingFound(InstanceUnusable):
 
 class NotDicom(InstanceUnusable):
     """The answer was asked for as DICOM, and the image is none that it could refer to."""
+
+
+class DecoderUnavailable(ServiceError):
+    """The process that decodes compressed frames cannot be started, or was ended from outside: it may work later."""
 
 
 class CorrectionsOff(ServiceError):

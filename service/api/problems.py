@@ -60,6 +60,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.IdentityMissing: Kind(422, "identity_missing", "The instance lacks its UIDs"),
     errors.NothingFound: Kind(422, "nothing_found", "There is no lesion to be shown"),
     errors.NotDicom: Kind(422, "not_dicom", "The image is no DICOM instance"),
+    errors.DecoderUnavailable: Kind(503, "decoder_unavailable", "Frames cannot be decoded now", retry_after_s=5),
     errors.CorrectionsOff: Kind(503, "corrections_off", "Corrections are not kept here"),
     errors.CorrectionInvalid: Kind(422, "correction_invalid", "The correction cannot be used"),
     errors.CorrectionsUnusable: Kind(503, "corrections_unusable", "The folder of corrections cannot be used"),

@@ -81,6 +81,7 @@ _PROBLEMS = responses(
     *(errors.BodyEmpty, errors.FormMalformed, errors.FormFieldUnknown, errors.TooManyFiles),
     *(errors.MediaTypeNotOffered, errors.UploadTimedOut, errors.BodyTooLarge, errors.MediaTypeUnsupported),
     *(errors.QueueFull, errors.ModelNotReady, errors.VersionTooLarge, errors.DeadlineExceeded, PARAMETER_INVALID),
+    errors.DecoderUnavailable,
     *(errors.IdentityMissing, errors.NothingFound, errors.NotDicom),
     *(errors.NotUltrasound, errors.NoTissueRegion, errors.NoPixels, errors.FrameUnknown),
     errors.TransferSyntaxUnsupported,

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from efsnet.errors import ImageUndecodable
 from service.dicom.decoder import COMPRESSED, FrameHeader
+from service.errors import DecoderUnavailable
 
 NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
 """Implicit, explicit, deflated and big endian: pixels as they are."""
@@ -27,6 +29,14 @@ SYNTAXES = NATIVE | COMPRESSED
 
 PATIENCE_S = 30.0
 """How long a frame is waited for: its decoder is ended after 2 s of CPU time, and may have to wait for the CPU."""
+
+ENDING_S = 1.0
+"""How long a process may take to end whose pipe is closed."""
+
+OF_THE_FRAME = frozenset(
+    {0, signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+)
+"""How a decoder ends that met a frame it cannot take. Another end, as SIGKILL for want of memory, is not its fault."""
 
 DAMAGED = "The pixel data is truncated or damaged, or not as the header says. Send the instance anew."
 
@@ -94,15 +104,17 @@ class DecoderProcess:
         """A frame of a transfer syntax of `COMPRESSED`.
 
         Raises:
-            ImageUndecodable: it is damaged, or took the decoder's life.
+            ImageUndecodable: it is damaged: the decoder says so, crashed, or was ended at its limit of time.
+            DecoderUnavailable: the decoder cannot be started, or was ended by others; the frame may be sound.
         """
         header = FrameHeader(transfer_syntax_uid=transfer_syntax_uid, length=len(frame), layout=asdict(layout))
         with self._lock:
             try:
                 told, content = self._exchange(header, frame)
-            except (OSError, EOFError, TimeoutError, ValueError) as error:
-                self._end()
-                raise ImageUndecodable(DAMAGED) from error
+            except (OSError, EOFError, ValueError) as error:
+                if self._end() in OF_THE_FRAME:
+                    raise ImageUndecodable(DAMAGED) from error
+                raise DecoderUnavailable("The decoder of compressed frames was ended or cannot start.") from error
         if told["shape"][:2] != [layout.rows, layout.columns]:
             raise ImageUndecodable(DAMAGED)
         pixels: Pixels = np.frombuffer(content, np.dtype(told["dtype"])).reshape(told["shape"])
@@ -142,16 +154,21 @@ class DecoderProcess:
             )
         return self._process
 
-    def _end(self) -> None:
+    def _end(self) -> int | None:
+        """Ends the process. Returns by which signal it had ended itself, 0 if by none; None where it had not."""
         process, self._process = self._process, None
         if process is None:
-            return
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING_S)  # its pipes close a moment before
+        ended = process.poll()
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):  # of what it had not read yet
                     pipe.close()
         process.wait()
+        return None if ended is None else max(-ended, 0)
 
 
 def _read(descriptor: int, count: int, until: float) -> bytes:

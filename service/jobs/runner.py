@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from service.errors import (
     DeadlineExceeded,
+    DecoderUnavailable,
     InstanceGone,
     InstanceTooLarge,
+    InstanceUnreadable,
     JobsUnusable,
     ModelNotReady,
     NotAnalysable,
@@ -31,10 +33,10 @@ LONGEST_WAIT_S = 60.0
 UNEXPECTED_TRIES = 5
 """Attempts at a job that fails in a way nobody has thought of."""
 
-PASSING = (PacsUnavailable, QueueFull, ModelNotReady, DeadlineExceeded, JobsUnusable)
+PASSING = (PacsUnavailable, QueueFull, ModelNotReady, DeadlineExceeded, DecoderUnavailable, JobsUnusable)
 """What may be over at the next attempt: a job waits for that as long as it takes."""
 
-FOR_GOOD = (PacsRefused, InstanceGone, InstanceTooLarge)
+FOR_GOOD = (PacsRefused, InstanceGone, InstanceTooLarge, InstanceUnreadable)
 """What the next attempt would meet again."""
 
 _LOG = logging.getLogger("service.jobs")

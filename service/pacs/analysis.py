@@ -10,7 +10,14 @@ from model_store.loading import LoadedVersion
 from service.dicom.analyser import Analyser, DicomUpload
 from service.dicom.identity import ROLES
 from service.dicom.results import ResultOptions, results, to_file
-from service.errors import IdentityMissing, InstanceUnusable, NotAnalysable
+from service.errors import (
+    InstanceUnreadable,
+    InstanceUnusable,
+    NoPixels,
+    NotAnalysable,
+    NoTissueRegion,
+    NotUltrasound,
+)
 from service.pacs.answering import Answer, Result
 from service.versions import Versions
 
@@ -32,7 +39,8 @@ class StoreAnalysis:
         """The answer to an instance, of the version of this digest, or of the one in production, which is pinned.
 
         Raises:
-            NotAnalysable: It is no picture that can be segmented.
+            NotAnalysable: It shows no tissue, or is no ultrasound.
+            InstanceUnreadable: It does, and cannot be read or referred to: a person has to look.
             ModelNotReady: No version is loaded.
         """
         loaded = self._await(self._version(version))
@@ -42,8 +50,10 @@ class StoreAnalysis:
         try:
             analysis = self._await(self._analyser.analyse(DicomUpload(data), loaded, waits=True))
             made = results(analysis, self._options)
-        except (ImageError, InstanceUnusable, IdentityMissing) as error:
+        except (NotUltrasound, NoTissueRegion, NoPixels) as error:
             raise NotAnalysable(str(error)) from error
+        except (ImageError, InstanceUnusable) as error:
+            raise InstanceUnreadable(str(error)) from error
         return Answer(digest, tuple(Result(role, str(result.SOPInstanceUID), to_file(result)) for role, result in made))
 
     async def _version(self, digest: str | None) -> LoadedVersion:

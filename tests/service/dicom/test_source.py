@@ -1,6 +1,9 @@
 """An instance becomes what a viewer shows, or a clear refusal; nothing of its patient is told."""
 
 import io
+import signal
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 
@@ -23,7 +26,14 @@ from pydicom.uid import (
 from efsnet.errors import ImageUndecodable, TooManyPixels
 from service.dicom.decoding import DecoderProcess
 from service.dicom.source import DicomSource, Limits, read_source
-from service.errors import FrameUnknown, NoPixels, NoTissueRegion, NotUltrasound, TransferSyntaxUnsupported
+from service.errors import (
+    DecoderUnavailable,
+    FrameUnknown,
+    NoPixels,
+    NoTissueRegion,
+    NotUltrasound,
+    TransferSyntaxUnsupported,
+)
 from tests.service.dicom.instances import CT, PATIENT_ID, SECONDARY_CAPTURE, instance, part10, region, squares
 
 LIMITS = Limits(max_pixels=1_000_000, max_frames=50, max_bytes=10_000_000)
@@ -242,7 +252,61 @@ def test_a_decoder_that_dies_takes_nothing_with_it(decoder: DecoderProcess) -> N
     with pytest.raises(ImageUndecodable):
         broken.displayed(0)
 
-    decoder._running().kill()  # as the kernel does at its limits
-    with pytest.raises(ImageUndecodable):
-        broken.displayed(0)
+    process = decoder._running()
+    process.kill()
+    process.wait()
     np.testing.assert_array_equal(read(compressed(RLELossless), decoder).displayed(0), GREY)
+
+
+def test_a_decoder_that_is_ended_from_outside_says_nothing_of_the_frame() -> None:
+    """As the kernel does for want of memory: a job has to try again, and not to give the image up."""
+    decoder = Ended()
+    source = read(compressed(RLELossless), decoder)
+    try:
+        with pytest.raises(DecoderUnavailable):
+            source.displayed(0)
+        np.testing.assert_array_equal(source.displayed(0), GREY)
+    finally:
+        decoder.close()
+
+
+class Ended(DecoderProcess):
+    """Its first process is killed once it has been started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._starts = 0
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        process = super()._running()
+        self._starts += 1
+        if self._starts == 1:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        return process
+
+
+@pytest.mark.parametrize("ending", ["os.kill(os.getpid(), signal.SIGSEGV)", "os.kill(os.getpid(), signal.SIGPROF)"])
+def test_a_decoder_that_crashes_or_takes_too_long_was_given_a_damaged_frame(ending: str) -> None:
+    """The same frame would end the next one too."""
+    decoder = Crashing(f"import os, signal, sys; sys.stdin.buffer.read(4); {ending}")
+    source = read(compressed(RLELossless), decoder)
+    try:
+        with pytest.raises(ImageUndecodable):
+            source.displayed(0)
+    finally:
+        decoder.close()
+
+
+class Crashing(DecoderProcess):
+    """Runs other code in place of the decoder."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__()
+        self._code = code
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self._code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        return self._process

@@ -5,7 +5,14 @@ from threading import Event
 
 import pytest
 
-from service.errors import JobsUnusable, NotAnalysable, PacsRefused, PacsUnavailable
+from service.errors import (
+    DecoderUnavailable,
+    InstanceUnreadable,
+    JobsUnusable,
+    NotAnalysable,
+    PacsRefused,
+    PacsUnavailable,
+)
 from service.jobs.job import Job, Priority, Stored
 from service.jobs.queue import JobQueue
 from service.jobs.runner import LONGEST_WAIT_S, UNEXPECTED_TRIES, Outcome, Runner
@@ -59,6 +66,17 @@ def test_what_is_refused_for_good_fails_at_once(queue: JobQueue) -> None:
     Runner(queue, failing(PacsRefused("The PACS refuses it.")), threads=1).run_next()
 
     assert (only(queue).state, only(queue).note) == ("failed", "The PACS refuses it.")
+
+
+@pytest.mark.parametrize(("error", "state"), [(InstanceUnreadable, "failed"), (DecoderUnavailable, "queued")])
+def test_an_image_without_an_answer_is_listed_or_tried_again(
+    queue: JobQueue, error: type[Exception], state: str
+) -> None:
+    """A damaged one is for people to see; one whose decoder was ended by others gets another."""
+    queue.add(order())
+    Runner(queue, failing(error("why.")), threads=1).run_next()
+
+    assert (only(queue).state, only(queue).note) == (state, "why.")
 
 
 def test_what_cannot_be_analysed_is_done(queue: JobQueue) -> None:

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from service.dicom.analyser import Analyser
 from service.dicom.source import Limits
-from service.errors import NotAnalysable
+from service.errors import InstanceUnreadable, NotAnalysable
 from service.metrics import Metrics
 from service.pacs.analysis import StoreAnalysis
 from service.segmentation import Segmenter
@@ -84,8 +84,23 @@ def test_a_version_that_is_gone_is_replaced(analyse: Analyse) -> None:
     assert pinned == [answer.version]
 
 
-@pytest.mark.parametrize("content", [b"no DICOM", part10(instance(squares(), SOPClassUID=CT))], ids=["text", "CT"])
-def test_what_is_no_ultrasound_cannot_be_analysed(analyse: Analyse, content: bytes) -> None:
+def test_what_is_no_ultrasound_cannot_be_analysed(analyse: Analyse) -> None:
     """It is told in the note of its job."""
     with pytest.raises(NotAnalysable):
+        analyse("SR")(part10(instance(squares(), SOPClassUID=CT)), None, no_pin)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no DICOM",
+        part10(instance(squares(), Rows=500)),
+        part10(instance(squares(), BitsAllocated=32)),
+        part10(instance(squares(), StudyInstanceUID="")),
+    ],
+    ids=["text", "too short", "of 32 bits", "without its study"],
+)
+def test_an_ultrasound_that_cannot_be_read_is_a_failure_that_people_see(analyse: Analyse, content: bytes) -> None:
+    """It has no answer, and nobody would know: its job goes into the list of those that failed."""
+    with pytest.raises(InstanceUnreadable):
         analyse("SR")(content, None, no_pin)
