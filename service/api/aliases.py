@@ -10,7 +10,7 @@ from model_store.promotions import Promotion
 from service import errors
 from service.api.models import Name
 from service.api.problems import PARAMETER_INVALID, responses
-from service.api.schemas import AliasAnswer, AliasChange, AliasUndone, RecordedPromotion
+from service.api.store_schemas import AliasAnswer, AliasChange, AliasUndone, RecordedPromotion
 from service.decisions import Change, Decisions
 
 Alias = Annotated[str, Path(description="A name for a version", examples=["production"])]

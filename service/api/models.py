@@ -18,7 +18,7 @@ from model_store.errors import (
 from model_store.signatures import Trust, verify
 from model_store.version import Version
 from service.api.problems import PARAMETER_INVALID, responses
-from service.api.schemas import Model, Models, PublishedVersion, SignatureState, VersionSummary
+from service.api.store_schemas import Model, Models, PublishedVersion, SignatureState, VersionSummary
 from service.errors import StateUnusable, StoreSetBack
 from service.versions import Versions
 

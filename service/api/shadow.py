@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from model_store.errors import ModelUnknown, StoreUnusable
 from service.api.models import Name
 from service.api.problems import PARAMETER_INVALID, responses
-from service.api.schemas import ComparedClasses, ComparedDice, ComparedVersion, ShadowAgreement, ShadowRun
+from service.api.store_schemas import ComparedClasses, ComparedDice, ComparedVersion, ShadowAgreement, ShadowRun
 from service.shadow import Agreement, Shadow
 from service.versions import Versions
 
