@@ -11,6 +11,7 @@ import csv
 import hmac
 import io
 import logging
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ TABLE = "corrections.csv"
 COLUMNS = ("file", "class", "patient", "decision", "version", "at")
 NORMAL = "normal"
 """The class of an image in which nothing is marked."""
+
+_OURS = re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{32}\.new|\.png)")
+"""Names of pictures and masks that are kept here, and of those that are not yet whole."""
 
 Decision = Literal["accepted", "corrected"]
 """Whether the expert left the answer as it was."""
@@ -134,10 +138,13 @@ def _table(rows: Sequence[dict[str, str]]) -> bytes:
 
 
 def _tidy(folder: Path, named: set[str]) -> None:
-    """Takes away what a service that was killed left without a line: nobody else writes now."""
+    """Takes away what a service that was killed left without a line: nobody else writes now.
+
+    Files with names of another kind are somebody else's, and stay.
+    """
     for part in ("images", "masks"):
-        for file in (folder / part).glob("*.png"):
-            if file.name not in named:
+        for file in (folder / part).iterdir():
+            if _OURS.fullmatch(file.name) and file.name not in named:
                 file.unlink()
 
 

@@ -77,11 +77,24 @@ def test_what_a_killed_service_left_is_taken_away(tmp_path: Path) -> None:
     """Training would ask what it is."""
     corrections = Corrections(tmp_path)
     kept = corrections.save(correction(1))
-    (tmp_path / "images" / "left.png").write_bytes(b"half")
+    left = [tmp_path / "images" / name for name in (f"{16 * 'a'}.png", f"{16 * 'b'}.{32 * '0'}.new")]
+    for file in left:
+        file.write_bytes(b"half")
     corrections.save(correction(2))
 
-    assert not (tmp_path / "images" / "left.png").exists()
+    assert [False, False] == [file.exists() for file in left]
     assert (tmp_path / "images" / kept).exists()
+
+
+def test_images_that_were_there_before_stay(tmp_path: Path) -> None:
+    """A hospital's own set has the same layout, and the setting may name it by mistake."""
+    own = [tmp_path / part / "patient_1.png" for part in ("images", "masks")]
+    for file in own:
+        file.parent.mkdir()
+        file.write_bytes(b"own")
+    Corrections(tmp_path).save(correction(1))
+
+    assert [b"own", b"own"] == [file.read_bytes() for file in own]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
