@@ -18,6 +18,11 @@ export function useKey(given) {
   key = given;
 }
 
+/** Whether an API key is used. */
+export function hasKey() {
+  return key !== "";
+}
+
 /** The answer to a request; where the service is busy or not ready, it is asked again when it says. */
 export async function ask(path, { method = "GET", body, onWait, signal } = {}) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};

@@ -1,29 +1,46 @@
 // An expert's masks: what the network marked, and what brush and eraser made of it.
 import { decode, encode } from "./rle.js";
 
-const STEPS = 50; // that can be undone
+const STEPS = 50, STEPS_BYTES = 100_000_000; // that can be undone: fewer of a large picture
 
 /** A label map that can be painted: class numbers row by row, 0 where nothing is marked. */
 export class Correction {
   constructor(rows, columns, masks) {
-    Object.assign(this, { rows, columns, past: [], future: [] });
+    Object.assign(this, { rows, columns, past: [], future: [], saved: null });
     this.labels = new Uint8Array(rows * columns);
     for (const { number, rle } of masks) {
       const mask = decode(rle);
       for (let place = 0; place < mask.length; place++) if (mask[place]) this.labels[place] = number;
     }
+    this.answered = this.labels.slice();
   }
 
   /** Whether anything is other than the network had it. */
   get changed() {
-    return this.past.length > 0;
+    return !same(this.labels, this.answered);
+  }
+
+  /** Whether it was saved as it is. */
+  get isSaved() {
+    return this.saved !== null && same(this.labels, this.saved);
   }
 
   /** Begins a change that can be undone as one. */
   begin() {
     this.past.push(this.labels.slice());
-    if (this.past.length > STEPS) this.past.shift();
+    const steps = Math.max(1, Math.min(STEPS, Math.floor(STEPS_BYTES / this.labels.length)));
+    if (this.past.length > steps) this.past.shift();
     this.future = [];
+  }
+
+  /** Takes back what was begun last, as if it had not been. */
+  cancel() {
+    this.labels = this.past.pop();
+  }
+
+  /** As the network had it. */
+  reset() {
+    Object.assign(this, { labels: this.answered.slice(), past: [], future: [] });
   }
 
   /** A round dab of a class, 0 to erase; column and row may be between pixels. */
@@ -71,4 +88,9 @@ export class Correction {
       rle: encode(this.labels.map((label) => Number(label === number)), this.rows, this.columns),
     }));
   }
+}
+
+/** Whether two label maps are the same. */
+function same(one, other) {
+  return one.every((label, place) => label === other[place]);
 }

@@ -25,19 +25,22 @@ export class Live extends EventTarget {
     this.opacity = 0.45;
   }
 
-  /** Begins with a camera, a screen, or a video file. */
-  async start(source, version) {
+  /** Begins with a camera, a screen, or a video file. It may be stopped while people are asked whether they allow it. */
+  async start(source, version, onWait) {
     if (source instanceof File) {
       this.video.src = URL.createObjectURL(source);
     } else {
       const devices = navigator.mediaDevices;
+      if (!devices) throw new DOMException("", "SecurityError"); // browsers have them for https and for this computer only
       const video = { width: { ideal: 1280 }, frameRate: { ideal: 30 } };
       this.stream = await (source === "screen" ? devices.getDisplayMedia({ video }) : devices.getUserMedia({ video }));
       this.video.srcObject = this.stream;
       this.stream.getVideoTracks()[0].addEventListener("ended", () => this.stop());
     }
+    if (this.ended) return this.#release();
     await this.video.play();
-    const { ticket } = await (await ask("v1/stream/ticket", { method: "POST" })).json();
+    const { ticket } = await (await ask("v1/stream/ticket", { method: "POST", onWait })).json();
+    if (this.ended) return;
     const query = new URLSearchParams({ ticket, ...(version ? { version } : {}) });
     const address = new URL(`v1/stream?${query}`, document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
@@ -57,10 +60,15 @@ export class Live extends EventTarget {
     if (this.ended) return;
     this.ended = true;
     clearTimeout(this.next);
+    this.#release();
+    this.dispatchEvent(new CustomEvent("ended", { detail: reason }));
+  }
+
+  /** Lets camera, screen or file go. */
+  #release() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.video.pause();
     if (this.video.src) URL.revokeObjectURL(this.video.src);
-    this.dispatchEvent(new CustomEvent("ended", { detail: reason }));
   }
 
   #told(message) {

@@ -1,5 +1,5 @@
 // The page: files go to the service one after the other, and what it marks is shown.
-import { Problem, ask, correct, segment, segmentPath, useKey } from "./api.js";
+import { ask, correct, hasKey, segment, segmentPath, useKey } from "./api.js";
 import { Correction } from "./correction.js";
 import { Live } from "./live.js";
 import { csv, describe } from "./results.js";
@@ -17,10 +17,13 @@ let frameIndex = 0;
 let shown = []; // of each version that is compared: {viewer, found, colours, image}
 let models = null;
 let colours = { 1: [86, 180, 233], 2: [230, 159, 0] };
-let playing = 0;
+let playing = null;
 let busy = false;
+let asking = 0; // how often what is asked for was changed
+let turn = 0; // of the frames that were shown
 let live = null;
 let correcting = false; // whether the service keeps corrections
+let saving = false;
 
 // ---------------------------------------------------------------- files
 
@@ -41,28 +44,29 @@ async function work() {
     tell(word("workingOn", { name: item.name }));
     await answer(item);
     list();
-    await show();
+    if (item === current) await show().catch(complain);
   }
   busy = false;
+  if (current) tell(word("doneWith", { name: current.name, what: summary(current) }));
 }
 
 async function answer(item) {
+  const asked = asking;
   const versions = [at("version").value, at("compare").value].filter((value, index) => value || !index);
   try {
-    item.answers = [];
+    const answers = [];
     for (const version of versions) {
       const response = await segment(item.file, { ...parameters(), version, format: "json", pictures: true }, {
         onWait: ({ detail }) => tell(word("notReady", { why: detail })),
       });
-      item.answers.push(frames(await response.json()));
+      answers.push(frames(await response.json()));
     }
-    item.state = "done";
+    Object.assign(item, { answers, state: "done" });
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    item.state = "failed";
-    item.problem = error;
+    Object.assign(item, { state: "failed", problem: error });
     if (error.status === 401) askForKey();
   }
+  if (asked !== asking) item.state = "waiting"; // meanwhile something else was asked for
 }
 
 /** An answer as a list of frames, each with all that is to be shown of it; a still picture has one. */
@@ -83,10 +87,12 @@ function spacing() {
 function summary(item) {
   if (item.state !== "done") return word(item.state);
   const count = item.answers[0][item.answers[0].key].lesions.length;
-  return count ? word("found", { count }) : word("foundNone");
+  return count ? word(count === 1 ? "foundOne" : "found", { count }) : word("foundNone");
 }
 
 function list() {
+  const buttons = () => [...at("list").querySelectorAll("button")];
+  const focused = buttons().indexOf(document.activeElement);
   at("list").replaceChildren(...items.map((item) => {
     const line = document.createElement("li");
     line.className = item.state;
@@ -102,16 +108,19 @@ function list() {
     line.append(button);
     return line;
   }));
+  if (focused >= 0) buttons()[focused].focus();
 }
 
 function select(item) {
   stop();
+  live?.stop();
   current = item;
   frameIndex = item.answers[0]?.key ?? 0;
 }
 
 /** Asks for every file again, as after a change of version. */
 function again() {
+  asking++;
   for (const item of items) item.state = "waiting";
   list();
   work();
@@ -123,44 +132,54 @@ async function show() {
   const item = current;
   const done = item?.state === "done";
   at("error").hidden = item?.state !== "failed";
-  at("empty").hidden = done;
+  at("empty").hidden = Boolean(item);
   for (const id of ["controls", "downloads"]) at(id).hidden = !done;
   at("correction").hidden = !done || !correcting;
   at("frames").hidden = !done || item.answers[0].length < 2;
   if (item?.state === "failed") complain(item.problem);
   if (item && item.state !== "waiting") tell(word("doneWith", { name: item.name, what: summary(item) }));
   if (!done) {
-    at("viewers").replaceChildren();
+    clear();
     at("tables").replaceChildren();
-    shown = [];
     return;
   }
   frameIndex = Math.min(frameIndex, item.answers[0].length - 1);
   if (shown.length !== item.answers.length || shown.item !== item) {
     frameIndex = item.answers[0].key;
+    clear();
     shown = Object.assign(item.answers.map(() => ({ viewer: new Viewer(view, word("viewerHelp")) })), { item });
     at("viewers").replaceChildren(...shown.map(({ viewer }) => viewer.element));
     at("frame").max = item.answers[0].length;
     await frame();
-    shown[0].viewer.fit();
+    shown[0]?.viewer.fit();
     return;
   }
   await frame();
 }
 
+function clear() {
+  turn++; // who still loads a frame has come too late
+  for (const { viewer } of shown) viewer.leave();
+  at("viewers").replaceChildren();
+  shown = [];
+}
+
 /** Shows the chosen frame of all versions that are compared. */
 async function frame() {
   const { answers } = current;
+  const mine = ++turn;
   at("frame").value = frameIndex + 1;
   at("frame-number").textContent = word("frameOf", { number: frameIndex + 1, count: answers[0].length });
-  await Promise.all(shown.map(async (each, index) => {
-    each.found = answers[index][frameIndex];
-    each.image = await loaded(each.found.picture);
+  const wanted = shown.map((each, index) => answers[index][frameIndex]);
+  const images = await Promise.all(wanted.map(({ picture }) => loaded(picture)));
+  if (mine !== turn) return; // another frame was asked for: no picture may get the masks of another one
+  shown.forEach((each, index) => {
+    each.found = wanted[index];
     const { name, version } = each.found.model;
-    each.viewer.show(each.image, `${name} ${version}`);
+    each.viewer.show(images[index], `${name} ${version}`);
     // Only where it can be saved: it takes a moment, for which nobody should wait.
     if (correcting) each.found.correction ??= new Correction(each.found.mask.rows, each.found.mask.columns, each.found.classes);
-  }));
+  });
   adjust();
   chooseTool();
   await mark();
@@ -174,6 +193,8 @@ async function frame() {
 
 async function mark() {
   const how = at("show").value;
+  at("scale").hidden = how !== "probability";
+  offer();
   const opacity = at("opacity").value / 100;
   for (const { viewer, found } of shown) {
     if (how === "probability") {
@@ -216,18 +237,18 @@ async function loaded(source) {
 }
 
 function stop() {
-  clearInterval(playing);
-  playing = 0;
+  playing = null;
   at("play").textContent = word("play");
 }
 
-function play() {
+async function play() {
   if (playing) return stop();
   at("play").textContent = word("pause");
-  playing = setInterval(() => {
+  const mine = (playing = {});
+  while (playing === mine) {
     frameIndex = (frameIndex + 1) % current.answers[0].length;
-    frame();
-  }, FRAME_MS);
+    await Promise.all([frame(), new Promise((resolve) => setTimeout(resolve, FRAME_MS))]);
+  }
 }
 
 // ---------------------------------------------------------------- words to people
@@ -237,7 +258,8 @@ function tell(text) {
 }
 
 function complain(error) {
-  const words = error.code === "unreachable" ? word("unreachable") : error.status === 401 ? word("keyNeeded") : error.message;
+  const known = { unreachable: "unreachable", credentials_missing: "keyNeeded", credentials_invalid: "keyWrong" }[error.code];
+  const words = known ? word(known) : error.message;
   const title = document.createElement("strong");
   title.textContent = error.title ?? "";
   const detail = document.createElement("p");
@@ -282,16 +304,27 @@ function save(blob, format) {
 async function copyCurl() {
   const path = segmentPath({ ...parameters(), version: at("version").value });
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const command = `curl -F ${quoted(`image=@${current.name}`)} ${quoted(new URL(path, document.baseURI).href)}`;
-  await navigator.clipboard.writeText(command);
-  tell(word("copied"));
+  // Of a name with these characters curl would take a part for something else.
+  const name = /[;,"\\]/.test(current.name) ? `"${current.name.replace(/["\\]/g, "\\$&")}"` : current.name;
+  const key = hasKey() ? '-H "Authorization: Bearer $KEY" ' : "";
+  const command = `curl ${key}-F ${quoted(`image=@${name}`)} ${quoted(new URL(path, document.baseURI).href)}`;
+  try {
+    await navigator.clipboard.writeText(command);
+    tell(word("copied"));
+  } catch {
+    tell(command); // without https there is no clipboard
+  }
 }
 
 // ---------------------------------------------------------------- live mode
 
+const LIVE_ERRORS = {
+  NotAllowedError: "liveRefused", SecurityError: "liveInsecure", NotFoundError: "liveNone", NotReadableError: "liveNone", NotSupportedError: "liveUnreadable",
+};
+
 async function goLive(source) {
   live?.stop();
-  live = new Live();
+  const mine = (live = new Live());
   live.raw = at("live-raw").checked;
   live.addEventListener("told", ({ detail }) => {
     const { framesPerSecond, latencyMs, dropped, classes, isStill } = detail;
@@ -300,19 +333,22 @@ async function goLive(source) {
     at("live-numbers").textContent = [numbers, ...found, ...(isStill ? [word("liveStill")] : [])].join(" · ");
   });
   live.addEventListener("ended", ({ detail }) => {
-    at("live-view").hidden = true;
-    at("viewers").hidden = false;
+    at("main").classList.remove("is-live");
+    shown[0]?.viewer.fit(); // it had no size meanwhile
     tell(word("liveEnded", { why: detail }));
   });
   at("live-picture").replaceChildren(live.element);
-  at("live-view").hidden = false;
-  at("viewers").hidden = true;
+  at("live-numbers").textContent = "";
+  at("error").hidden = true;
+  at("main").classList.add("is-live");
+  tell(word("liveStarting"));
   try {
-    await live.start(source, at("version").value);
-    tell("");
+    await live.start(source, at("version").value, ({ detail }) => tell(detail));
+    if (!mine.ended) tell("");
   } catch (error) {
-    live.stop();
-    complain(error);
+    if (mine.ended) return; // that is why
+    mine.stop();
+    complain(LIVE_ERRORS[error.name] ? new Error(word(LIVE_ERRORS[error.name])) : error);
     if (error.status === 401) askForKey();
   }
 }
@@ -322,11 +358,24 @@ async function goLive(source) {
 function chooseTool() {
   const number = at("tool").value;
   const { viewer, found } = shown[0];
-  viewer.paintWith(number === "move" ? null : (from, to) => {
-    if (!from) return found.correction.begin();
-    found.correction.stroke(from, to, Number(at("tool-size").value), Number(number));
-    mark();
+  const radius = () => Number(at("tool-size").value);
+  viewer.paintWith(number === "move" ? null : {
+    radius,
+    begin: () => found.correction.begin(),
+    cancel: () => { found.correction.cancel(); mark(); },
+    stroke: (from, to) => { found.correction.stroke(from, to, radius(), Number(number)); mark(); },
   });
+}
+
+/** Only what can be done can be pressed: nothing is accepted that is not as answered, and nothing saved twice. */
+function offer() {
+  const correction = shown[0].found.correction;
+  if (!correction) return;
+  const { changed } = correction;
+  at("undo").disabled = !correction.past.length;
+  at("redo").disabled = !correction.future.length;
+  at("accept").disabled = saving || changed || correction.isSaved;
+  at("keep").disabled = saving || !changed || correction.isSaved;
 }
 
 async function keep(decision) {
@@ -336,32 +385,45 @@ async function keep(decision) {
     at("patient").focus();
     return;
   }
+  const { correction } = found;
+  const labels = correction.labels.slice();
+  saving = true;
+  offer();
   try {
     const response = await correct({
-      picture: found.picture, masks: found.correction.masks(found.classes.map(({ number }) => number)),
+      picture: found.picture, masks: correction.masks(found.classes.map(({ number }) => number)),
       patient: at("patient").value, decision, version: found.model.digest,
     });
+    correction.saved = labels;
+    at("error").hidden = true;
     tell(word("kept", await response.json()));
   } catch (error) {
     complain(error);
+  } finally {
+    saving = false;
+    if (shown.length) offer();
   }
 }
 
 /** Forgets what was painted. */
 function reject() {
-  for (const { found } of shown) delete found.correction;
-  frame().then(() => tell(word("rejected")));
+  shown[0].found.correction.reset();
+  mark();
+  tell(word("rejected"));
 }
 
 // ---------------------------------------------------------------- versions and state of the service
 
 async function versions() {
   try {
-    models = await (await ask("v1/models")).json();
+    await offerVersions();
   } catch (error) {
     if (error.status === 401) askForKey();
-    return;
   }
+}
+
+async function offerVersions() {
+  models = await (await ask("v1/models")).json();
   const published = models.models.find(({ name }) => name === models.default)?.versions ?? [];
   const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
   const all = () => published.map(({ version, aliases }) => option(version, [version, ...aliases].join(" · "))).reverse();
@@ -375,6 +437,8 @@ async function versions() {
 
 async function abilities() {
   correcting = (await (await ask("version")).json()).corrections;
+  if (correcting) at("formats").dataset.words = "formatsSaved";
+  at("formats").textContent = word(at("formats").dataset.words);
 }
 
 async function ready() {
@@ -417,18 +481,23 @@ for (const button of document.querySelectorAll("[data-download]")) {
   button.addEventListener("click", () => download(button.dataset.download));
 }
 for (const button of document.querySelectorAll("[data-live]")) button.addEventListener("click", () => goLive(button.dataset.live));
-at("live-file").addEventListener("change", () => goLive(at("live-file").files[0]));
+at("live-file").addEventListener("change", () => {
+  const [file] = at("live-file").files;
+  at("live-file").value = ""; // so that the same file can be chosen again
+  if (file) goLive(file);
+});
 at("live-stop").addEventListener("click", () => live.stop());
 at("live-raw").addEventListener("input", () => { if (live) live.raw = at("live-raw").checked; });
 at("tool").addEventListener("input", chooseTool);
+at("tool-size").addEventListener("input", () => shown[0].viewer.brush.place());
 for (const action of ["undo", "redo"]) {
   at(action).addEventListener("click", () => { shown[0].found.correction[action](); mark(); });
 }
 for (const button of document.querySelectorAll("[data-reclassify]")) {
   button.addEventListener("click", () => { shown[0].found.correction.reclassify(Number(button.dataset.reclassify)); mark(); });
 }
-at("accept").addEventListener("click", () => { delete shown[0].found.correction; frame().then(() => keep("accepted")); });
-at("keep").addEventListener("click", () => keep(shown[0].found.correction.changed ? "corrected" : "accepted"));
+at("accept").addEventListener("click", () => keep("accepted"));
+at("keep").addEventListener("click", () => keep("corrected"));
 at("reject").addEventListener("click", reject);
 at("copy").addEventListener("click", copyCurl);
 at("key-form").addEventListener("submit", async (event) => {
@@ -442,6 +511,7 @@ at("theme").addEventListener("change", () => { document.documentElement.dataset.
 
 /** Speaks a language, in what is shown already too. */
 function talk(language) {
+  stop();
   speak(language);
   at("zoom-in").setAttribute("aria-label", word("zoomIn"));
   at("zoom-out").setAttribute("aria-label", word("zoomOut"));

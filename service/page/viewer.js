@@ -1,4 +1,5 @@
 // A picture with what was marked in it, to be moved, enlarged and windowed. Two of them can be moved as one.
+import { Brush } from "./brush.js";
 import { decode } from "./rle.js";
 
 const CLOSE = 3; // from this size on, pixels are shown as squares
@@ -38,8 +39,10 @@ export class Viewer {
     this.marks = document.createElement("canvas");
     this.caption = document.createElement("figcaption");
     this.layers.append(this.picture, this.marks);
-    this.element.append(this.layers, this.caption);
-    view.addEventListener("change", () => this.#place());
+    this.brush = new Brush(view);
+    this.element.append(this.layers, this.brush.element, this.caption);
+    this.left = new AbortController();
+    view.addEventListener("change", () => this.#place(), { signal: this.left.signal });
     this.#listen();
   }
 
@@ -90,10 +93,15 @@ export class Viewer {
     marks.drawImage(small, left, top, columns, rows);
   }
 
-  /** Lets a pointer paint in place of moving: `paint` is told of [column, row] from and to, and null to begin. */
-  paintWith(paint) {
-    this.paint = paint;
-    this.element.classList.toggle("painting", Boolean(paint));
+  /** Is moved no more. Whoever takes it from the page says so, or the view would keep it, with its pictures. */
+  leave() {
+    this.left.abort();
+  }
+
+  /** Lets pointer and keys paint in place of moving; null to move again. */
+  paintWith(painter) {
+    this.brush.use(painter, [this.picture.width, this.picture.height]);
+    this.element.classList.toggle("painting", Boolean(painter));
   }
 
   /** Where on the picture a pointer is. */
@@ -119,6 +127,15 @@ export class Viewer {
     const { scale, left, top } = this.view;
     this.layers.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
     this.element.classList.toggle("close", scale >= CLOSE);
+    this.brush.place();
+  }
+
+  /** Moves the picture so that the brush, which keys have led out of sight, is in the middle. */
+  #follow() {
+    const { clientWidth, clientHeight } = this.element;
+    const { scale, left, top } = this.view;
+    const [x, y] = [left + this.brush.at[0] * scale, top + this.brush.at[1] * scale];
+    if (x < 0 || y < 0 || x > clientWidth || y > clientHeight) this.view.set(scale, left + clientWidth / 2 - x, top + clientHeight / 2 - y);
   }
 
   #listen() {
@@ -132,18 +149,23 @@ export class Viewer {
       this.element.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, event);
       this.element.classList.add("moving");
-      if (this.paint && pointers.size === 1) {
-        this.paint(null, null);
-        this.paint(this.#point(event), this.#point(event));
+      if (!this.brush.painter) return;
+      if (pointers.size > 1) {
+        this.brush.cancel(); // two fingers move the picture
+      } else {
+        this.brush.lift();
+        this.brush.moveTo(this.#point(event));
+        this.brush.press();
       }
     });
     this.element.addEventListener("pointermove", (event) => {
       const before = pointers.get(event.pointerId);
+      if (!before && this.brush.painter && !this.brush.down) this.brush.moveTo(this.#point(event));
       if (!before) return;
       const others = [...pointers.values()].filter((other) => other.pointerId !== event.pointerId);
       pointers.set(event.pointerId, event);
-      if (!others.length && this.paint) {
-        this.paint(this.#point(before), this.#point(event));
+      if (!others.length && this.brush.painter) {
+        this.brush.moveTo(this.#point(event));
         return;
       }
       if (!others.length) {
@@ -157,18 +179,21 @@ export class Viewer {
     });
     for (const end of ["pointerup", "pointercancel"]) {
       this.element.addEventListener(end, (event) => {
-        pointers.delete(event.pointerId);
+        if (pointers.delete(event.pointerId)) this.brush.lift();
         this.element.classList.toggle("moving", pointers.size > 0);
       });
     }
     this.element.addEventListener("keydown", (event) => this.#key(event));
+    this.element.addEventListener("blur", () => this.brush.lift());
   }
 
   #key(event) {
     const step = 40;
     const { clientWidth, clientHeight } = this.element;
     const moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
-    if (moves[event.key]) {
+    if (this.brush.key(event)) {
+      this.#follow();
+    } else if (moves[event.key]) {
       const [right, down] = moves[event.key];
       this.view.set(this.view.scale, this.view.left + right, this.view.top + down);
     } else if (event.key === "+" || event.key === "-") {
