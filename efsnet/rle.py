@@ -3,6 +3,7 @@
 Source: pycocotools, mask.pyx and maskApi.c. Unrelated to DICOM's RLE Lossless.
 """
 
+import re
 import warnings
 from typing import TypedDict
 
@@ -11,6 +12,12 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from efsnet.errors import ArrayInvalid
+
+_COUNTS = re.compile(r"([P-o]{0,6}[0-O])*")
+"""Each number in groups of five bits, from "0" on, and from "P" on where another group follows: 35 bits at most.
+
+pycocotools takes its C code past the end of a text that ends within a number.
+"""
 
 
 class RunLengths(TypedDict):
@@ -37,6 +44,8 @@ def decode(run_lengths: RunLengths) -> NDArray[np.bool_]:
     Raises:
         ArrayInvalid: the runs do not add up to the size, or are not what `encode` would give.
     """
+    if not _COUNTS.fullmatch(run_lengths["counts"]):
+        raise ArrayInvalid("The runs are not written in COCO's own form.")
     try:
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of pycocotools by numpy
             mask: NDArray[np.bool_] = coco.decode(run_lengths).astype(np.bool_)

@@ -14,7 +14,8 @@ from model_store.store import PRODUCTION, ModelStore
 from model_store.version import Version
 from service.api import access, problems
 from service.api.aliases import alias_routes
-from service.api.corrections import correction_routes
+from service.api.corrections import CorrectionBody, correction_routes
+from service.api.description import add_schemas
 from service.api.health import health_routes, service_version
 from service.api.jobs import job_routes
 from service.api.models import model_routes
@@ -131,6 +132,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     ):
         app.include_router(router)
     problems.install(app)
+    add_schemas(app, CorrectionBody)
     access.describe(app)
 
     add_page(app)

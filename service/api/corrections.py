@@ -1,7 +1,6 @@
 """POST /v1/corrections: an expert's label map is kept for training, where the operator wants that."""
 
 import base64
-import binascii
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +14,7 @@ from efsnet.image import Image, decode_image
 from efsnet.maps import LabelMap
 from efsnet.rle import RunLengths
 from service import errors
+from service.api.description import schema_of
 from service.api.problems import responses
 from service.api.schemas import Rle
 from service.api.uploads import UploadLimits, read_upload
@@ -67,8 +67,7 @@ def correction_routes(corrections: Corrections, versions: Versions, settings: Se
     """The experts' say."""
     router = APIRouter(tags=["corrections"])
     limits = UploadLimits(2 * settings.max_body_bytes, 2 * settings.max_body_bytes)
-    schema = CorrectionBody.model_json_schema()
-    body = {"required": True, "content": {JSON: {"schema": schema}}}
+    body = {"required": True, "content": {JSON: {"schema": schema_of(CorrectionBody)}}}
 
     @router.post("/v1/corrections", status_code=201, responses=_PROBLEMS, openapi_extra={"requestBody": body})
     async def correct(request: Request) -> Kept:
@@ -103,7 +102,7 @@ def _parsed(content: bytes) -> CorrectionBody:
 def _image(picture: str, max_pixels: int) -> Image:
     try:
         content = base64.b64decode(picture.rpartition(",")[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise errors.CorrectionInvalid("picture: it is no data URL of a picture.") from error
     return decode_image(content, max_pixels=max_pixels)
 

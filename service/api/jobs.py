@@ -5,25 +5,39 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from service import errors
 from service.api.problems import PARAMETER_INVALID, responses
-from service.jobs.job import Job, Order, Priority, State, Subject
+from service.jobs.job import UID_PATTERN, Job, Order, Priority, State, Subject
 
 if TYPE_CHECKING:  # a service without a PACS never loads it
     from service.pacs.connection import Connection
 
-UID = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9.]+$")]
+UID = Annotated[str, Field(max_length=64, pattern=UID_PATTERN, examples=["1.2.840.10008.1.1"])]
 JobId = Annotated[str, Path(description="Id of the job", max_length=64)]
 
 _PROBLEMS = (errors.PacsNotConfigured, errors.JobsUnusable, PARAMETER_INVALID)
 
 
+def _named(uid: str) -> dict[str, JsonValue]:
+    """The JSON schema of an order that gives this UID."""
+    return {"required": [uid], "properties": {uid: {"type": "string"}}}
+
+
 class JobOrder(BaseModel):
     """What is to be answered: an instance, or all ultrasound instances of a series or study."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "if": _named("sop_instance_uid"),
+            "then": _named("series_instance_uid"),
+        },
+    )
 
     study_instance_uid: UID
     series_instance_uid: UID | None = None

@@ -8,7 +8,6 @@ from typing import Any, cast
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from efsnet import errors as image_errors
 from model_store import errors as store_errors
 from service import errors
+from service.api.description import add_schemas, schema_of
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -116,18 +116,12 @@ _HEADERS: dict[type[Exception], dict[str, str]] = {
 class InvalidParameter(BaseModel):
     """What is wrong with one parameter."""
 
-    parameter: str | None = Field(description="Name of the parameter; null if the parameter is not known")
+    parameter: str | None = Field(None, description="Name of the parameter; absent if the parameter is not known")
     detail: str
 
 
 class Problem(BaseModel):
     """Problem details (RFC 9457)."""
-
-    @classmethod
-    def schemas(cls) -> dict[str, Any]:
-        """Its JSON schema and those it refers to, as components of an OpenAPI document."""
-        _, definitions = models_json_schema([(cls, "serialization")], ref_template="#/components/schemas/{model}")
-        return definitions["$defs"]  # type: ignore[no-any-return] # a JSON schema is any
 
     type: str = Field(description="Address of the problem's description", examples=["/problems/queue_full"])
     title: str = Field(examples=["The service is busy"])
@@ -155,7 +149,7 @@ def responses(*kinds: type[Exception] | Kind) -> dict[int | str, dict[str, Any]]
     return {
         status: {
             "description": "  \n".join(dict.fromkeys(descriptions)),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {MEDIA_TYPE: {"schema": schema_of(Problem)}},
         }
         for status, descriptions in sorted(by_status.items())
     }
@@ -198,14 +192,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(error, expected)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _validation)
-    describe = app.openapi
-
-    def described() -> dict[str, Any]:
-        document = describe()
-        document["components"]["schemas"] |= Problem.schemas()
-        return document
-
-    app.openapi = described  # type: ignore[method-assign] # FastAPI's own way to extend the document
+    add_schemas(app, Problem)
 
 
 def problem_routes() -> APIRouter:
@@ -239,6 +226,11 @@ def of_http(request: HTTPConnection, error: Exception) -> Response:
     if status == 405:
         detail = f"It takes {headers['Allow']}."
         return problem_response(request, METHOD_NOT_ALLOWED, detail, headers=headers)
+    if status == 400:  # FastAPI's, of JSON that is no text; other JSON that cannot be read fails in validation
+        detail = "body: JSON decode error."
+        return problem_response(
+            request, PARAMETER_INVALID, detail, invalid=[InvalidParameter(parameter="body", detail=detail)]
+        )
     phrase = HTTPStatus(status).phrase
     kind = Kind(status, phrase.lower().replace(" ", "_"), phrase)
     return problem_response(request, kind, f"{phrase}.", headers=headers)

@@ -24,7 +24,7 @@ class VersionSummary(Schema):
 class AliasChange(Schema):
     """Which version an alias shall name."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Annotated[int, Field(ge=1, le=999_999_999)]
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["Better on our own images."])]
@@ -36,7 +36,7 @@ class AliasChange(Schema):
 class AliasUndone(Schema):
     """Why the newest promotion of an alias shall be undone, or the alias ended."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["It misses small lesions."])]
     """Kept on the record, with the name of the key."""

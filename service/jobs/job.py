@@ -11,7 +11,8 @@ from service.errors import UIDInvalid
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Level = Literal["study", "series", "instance"]
 
-_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+UID_PATTERN = r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+$"
+"""Of UIDs, beside their 64 characters at most (DICOM PS3.5 section 9.1)."""
 
 
 class Priority(IntEnum):
@@ -23,7 +24,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is to be answered: one instance, or all of a series or study. UIDs as in DICOM PS3.5 section 9.1.
+    """What is to be answered: one instance, or all of a series or study. Each UID as `UID_PATTERN` says.
 
     Raises:
         UIDInvalid: One of them is no UID, or an instance comes without its series.
@@ -37,7 +38,7 @@ class Subject:
         if self.sop_instance_uid is not None and self.series_instance_uid is None:
             raise UIDInvalid("An instance is named with its series: send series_instance_uid too.")
         for uid in (self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid):
-            if uid is not None and not (len(uid) <= 64 and _UID.fullmatch(uid)):
+            if uid is not None and not (len(uid) <= 64 and re.fullmatch(UID_PATTERN, uid)):
                 raise UIDInvalid("A UID is digits and dots, 64 at most, as in 1.2.840.10008.1.1.")
 
     @property

@@ -60,7 +60,9 @@ def test_an_empty_mask_is_written_as_pycocotools_writes_it() -> None:
     assert coco.encode(np.asfortranarray(mask.view(np.uint8)))["counts"].decode() == encode(mask)["counts"]
 
 
-@pytest.mark.parametrize("counts", ["", "0", "1", "031", "~~~~", "ooooooo", "031N0001020O0N31M11O" * 3])
+@pytest.mark.parametrize(
+    "counts", ["", "0", "1", "031", "~~~~", "ooooooo", "031o", "oooooooooo1", "é", "0\0", "031N0001020O0N31M11O" * 3]
+)
 def test_runs_that_do_not_fit_their_size_are_refused(counts: str) -> None:
     """Too few, too many, or no runs at all: pycocotools itself would give what happens to lie in its memory."""
     with pytest.raises(ArrayInvalid):

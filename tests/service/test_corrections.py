@@ -155,6 +155,7 @@ def test_without_a_folder_the_service_says_so(client: TestClient, image: bytes) 
     [
         {"picture": "data:image/png;base64,%%%"},
         {"picture": "data:image/png;base64,AAAA"},
+        {"picture": "data:image/png;base64,é"},
         {"masks": [{"number": 1, "rle": {"size": [2, 2], "counts": "04"}}]},
         {"masks": [{"number": 1, "rle": {"size": [128, 160], "counts": "oooooooo"}}]},
         {"masks": [{"number": 0, "rle": {"size": [128, 160], "counts": "0"}}]},

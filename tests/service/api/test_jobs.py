@@ -11,6 +11,7 @@ from tests.service.conftest import Start, app_of
 from tests.service.pacs.conftest import image, instance
 
 ORDER = {"study_instance_uid": "1.2", "series_instance_uid": "1.2.1", "sop_instance_uid": "1.2.1.1"}
+JSON = {"Content-Type": "application/json"}
 AWAY = {"url": "http://127.0.0.1:9/dicom-web", "runners": 0}
 STOW = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
 
@@ -60,6 +61,7 @@ def test_a_job_is_cancelled_and_retried(client: TestClient) -> None:
         {"study_instance_uid": "1.2", "sop_instance_uid": "1.2.3"},
         {**ORDER, "patient": "Planted^Name"},
         {**ORDER, "priority": "urgent"},
+        {**ORDER, "reanalyse": 0},
     ],
 )
 def test_what_is_no_order_is_refused(client: TestClient, body: dict[str, str]) -> None:
@@ -68,6 +70,14 @@ def test_what_is_no_order_is_refused(client: TestClient, body: dict[str, str]) -
 
     assert (answer.status_code, answer.json()["code"]) == (422, "parameter_invalid")
     assert "Planted" not in answer.text
+
+
+def test_an_order_that_is_no_text_is_refused_as_other_json_that_cannot_be_read(client: TestClient) -> None:
+    """FastAPI tells the two apart; who sends them need not."""
+    answers = [client.post("/v1/jobs", content=content, headers=JSON) for content in (b"{", b"\xff")]
+
+    assert [422, 422] == [answer.status_code for answer in answers]
+    assert ["body", "body"] == [answer.json()["errors"][0]["parameter"] for answer in answers]
 
 
 def test_an_order_is_small(client: TestClient) -> None:
