@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,59 +21,9 @@ from model_store.manifest import Draft
 from model_store.store import ModelStore
 from tests.end_to_end.processes import clean_environment
 from tests.service.conftest import PNG, encoded
+from tests.service.processes import Service, started
 
 MB = 1_000_000
-
-
-@dataclass(frozen=True)
-class Service:
-    """A running service."""
-
-    process: subprocess.Popen[str]
-    said: str
-    """Its first line."""
-    log: Path
-
-    @property
-    def address(self) -> str:
-        """Where it is."""
-        found = re.search(r"http://[^/]+", self.said)
-        assert found, self.said
-        return found[0]
-
-    def post(self, content: Any, **headers: str) -> httpx2.Response:
-        """Uploads over a connection of its own."""
-        return httpx2.post(f"{self.address}/v1/segment", content=content, headers=PNG | headers, timeout=60)
-
-    def connect(self, length: int, *headers: str) -> socket.socket:
-        """A connection that has announced a body of this length."""
-        host, port = self.address.removeprefix("http://").split(":")
-        connection = socket.create_connection((host, int(port)), timeout=60)
-        lines = (
-            "POST /v1/segment HTTP/1.1",
-            "Host: x",
-            "Content-Type: image/png",
-            f"Content-Length: {length}",
-            *headers,
-        )
-        connection.sendall("\r\n".join((*lines, "", "")).encode())
-        return connection
-
-    def stop(self) -> int:
-        """Tells it to stop, and gives the status with which it ended."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
-    def memory(self, key: str) -> int:
-        """Bytes of resident memory: VmRSS now, VmHWM at most since `forget_peak`."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        found = re.search(rf"{key}:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) * 1024
-
-    def forget_peak(self) -> None:
-        """Starts the measurement of the largest memory anew."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 @pytest.fixture(scope="module")
@@ -83,24 +31,10 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     """Starts services with these settings, and ends them when the tests are over."""
     with ExitStack() as stack:
 
-        def started(**settings: str) -> Service:
-            log = tmp_path_factory.mktemp("log") / "log"
-            variables = {"EFSNET_PROVIDER": "cpu", "EFSNET_WORKERS": "2"}
-            variables |= {f"EFSNET_{name.upper()}": value for name, value in settings.items()}
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "service", "serve", "--port", "0"],
-                    env=clean_environment(**variables),
-                    stdout=subprocess.PIPE,
-                    stderr=stack.enter_context(log.open("wb")),
-                    text=True,
-                )
-            )
-            stack.callback(process.kill)
-            assert process.stdout
-            return Service(process, process.stdout.readline(), log)
+        def start(**settings: str) -> Service:
+            return stack.enter_context(started(tmp_path_factory.mktemp("log") / "log", **settings))
 
-        yield started
+        yield start
 
 
 @pytest.fixture(scope="module")
