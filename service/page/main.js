@@ -327,10 +327,11 @@ async function goLive(source) {
   const mine = (live = new Live());
   live.raw = at("live-raw").checked;
   live.addEventListener("told", ({ detail }) => {
-    const { framesPerSecond, latencyMs, dropped, classes, isStill } = detail;
+    const { framesPerSecond, latencyMs, dropped, classes, isStill, model } = detail;
     const found = classes.filter(({ pixels }) => pixels).map(({ label, fraction }) => `${word(label)} ${number(100 * fraction, 1)} %`);
+    const by = model ? [`${model.model} ${model.version}`] : [];
     const numbers = word("liveNumbers", { frames: number(framesPerSecond), latency: number(latencyMs), dropped: number(dropped) });
-    at("live-numbers").textContent = [numbers, ...found, ...(isStill ? [word("liveStill")] : [])].join(" · ");
+    at("live-numbers").textContent = [...by, numbers, ...found, ...(isStill ? [word("liveStill")] : [])].join(" · ");
   });
   live.addEventListener("ended", ({ detail }) => {
     at("main").classList.remove("is-live");
@@ -358,7 +359,8 @@ async function goLive(source) {
 function chooseTool() {
   const number = at("tool").value;
   const { viewer, found } = shown[0];
-  const radius = () => Number(at("tool-size").value);
+  // In a large picture a brush is larger: it is to be so on the screen.
+  const radius = () => at("tool-size").value * Math.max(1, Math.max(found.mask.rows, found.mask.columns) / 800);
   viewer.paintWith(number === "move" ? null : {
     radius,
     begin: () => found.correction.begin(),

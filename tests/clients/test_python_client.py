@@ -1,6 +1,9 @@
 """clients/python, on a real service behind a real port."""
 
 import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +91,50 @@ def test_unknown_kind_of_frame_is_refused_before_it_is_sent(serve: Serve) -> Non
     """The service would end the stream."""
     with EFSNetClient(serve()) as client, client.stream() as stream, pytest.raises(ValueError, match="JPEG or PNG"):
         stream.send(b"GIF89a")
+
+
+@pytest.fixture
+def proxy() -> Iterator[str]:
+    """Address of a proxy that has no service behind it, and knows of no problem details."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(502)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "3")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(b"<p>")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(301)
+            self.send_header("Location", "https://efsnet.hospital.org/")
+            self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_a_proxy_says_is_a_refusal_too(proxy: str, picture: bytes) -> None:
+    """Even if it is no error to HTTP, and whatever its body is."""
+    with EFSNetClient(proxy) as client:
+        with pytest.raises(Problem, match="301"):
+            client.segment(picture)
+        with pytest.raises(Problem, match="502"), client.stream():
+            pass
 
 
 def test_client_has_less_than_200_lines(repository: Path) -> None:

@@ -416,3 +416,133 @@ def test_anyone_can_use_it(browser: Browser, served: str, scan: Path, scheme: st
     context.close()
 
     assert (0, 0) == (empty.violations_count, full.violations_count), empty.generate_report() + full.generate_report()
+
+
+@pytest.fixture
+def expert(browser: Browser, correcting: str, scan: Path) -> Iterator[Page]:
+    """The page of a service that keeps corrections, with a scan."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1400, "height": 1300})
+    opened = context.new_page()
+    opened.goto(correcting)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    choose(opened, scan)
+    expect(opened.locator("#correction")).to_be_visible()
+    yield opened
+    context.close()
+
+
+def test_the_keys_paint_too(expert: Page) -> None:
+    """Arrows lead the brush, space presses and lifts it; what is painted can be undone."""
+    as_answered = marked_pixels(expert)
+    expert.select_option("#tool", "1")
+    expert.locator("#tool-size").fill("20")
+    expert.locator(".viewer").focus()
+    for key in ("ArrowDown", "ArrowDown", " ", "ArrowRight", "ArrowRight", " "):
+        expert.keyboard.press(key)
+    painted = marked_pixels(expert)
+    for key in ("ArrowLeft", "ArrowUp", "ArrowLeft"):
+        expert.keyboard.press(key)
+
+    assert as_answered < painted == marked_pixels(expert)
+    expert.click("#undo")
+    assert as_answered == marked_pixels(expert)
+
+
+def test_what_is_saved_is_what_is_shown(expert: Page, kept: Path) -> None:
+    """Also where more was painted than can be undone; only what differs can be saved, and nothing twice."""
+    before = len(list((kept / "masks").glob("*")))
+    expert.fill("#patient", "Somebody")
+    expect(expert.locator("#accept")).to_be_enabled()
+    expect(expert.locator("#keep")).to_be_disabled()
+    expert.select_option("#tool", "1")
+    expert.locator("#tool-size").fill("8")
+    expert.locator(".viewer").focus()
+    for _ in range(55):
+        for key in (" ", " ", "ArrowRight"):
+            expert.keyboard.press(key)
+    for _ in range(50):
+        expert.click("#undo")
+    expect(expert.locator("#undo")).to_be_disabled()
+    expect(expert.locator("#accept")).to_be_disabled()
+    page_shows = marked_pixels(expert)
+    expert.click("#keep")
+    expect(expert.locator("#status")).to_contain_text("Saved as")
+    expect(expert.locator("#keep")).to_be_disabled()
+
+    name = expert.locator("#status").inner_text().removeprefix("Saved as ").rstrip(".")
+    with PillowImage.open(kept / "masks" / name) as mask:
+        assert page_shows == np.count_nonzero(np.asarray(mask))
+    assert before + 1 == len(list((kept / "masks").glob("*")))
+
+
+def test_two_fingers_leave_no_paint(expert: Page) -> None:
+    """The first finger of a pinch begins to paint; the second takes that back."""
+    as_answered = marked_pixels(expert)
+    expert.select_option("#tool", "1")
+    painted = []
+    for identifier, left in ((1, 500), (2, 600)):
+        touch = {"pointerId": identifier, "pointerType": "touch", "clientX": left, "clientY": 300, "bubbles": True}
+        expert.evaluate(
+            """([selector, touch]) => { const viewer = document.querySelector(selector);
+            viewer.setPointerCapture = () => {}; viewer.dispatchEvent(new PointerEvent('pointerdown', touch)); }""",
+            [".viewer", touch],
+        )
+        painted.append(marked_pixels(expert))
+
+    assert painted[0] > as_answered == painted[1]
+
+
+def test_a_change_of_version_reaches_what_is_being_asked(page: Page, scan: Path) -> None:
+    """An answer that was under way is asked for anew, and whoever leafs through the list with keys stays there."""
+    page.locator(".options summary").click()
+    files = [{"name": f"{number}.png", "mimeType": "", "buffer": scan.read_bytes()} for number in range(4)]
+    page.locator("#files").set_input_files(files)  # type: ignore[arg-type] # as above
+    page.locator("#list button").first.focus()
+    page.select_option("#version", "1")
+    page.locator("#list button").first.focus()
+    expect(page.locator("#list .done")).to_have_count(4, timeout=LONG_MS)
+
+    assert "0.png" in page.evaluate("() => document.activeElement.textContent")
+    for line in page.locator("#list button").all():
+        line.click()
+        expect(page.locator("figcaption")).to_have_text("efsnet 1")
+
+
+def test_a_camera_that_is_refused_is_explained(browser: Browser, served: str) -> None:
+    """In words of the page's own; and where the page is not on https, what would help."""
+    for language, words in (("en-GB", "allow it in the browser"), ("es-ES", "permítalo en el navegador")):
+        context = browser.new_context(locale=language)
+        opened = context.new_page()
+        opened.goto(served)
+        expect(opened.locator("#model")).to_contain_text("efsnet")
+        opened.evaluate(
+            """() => { const refusal = new DOMException('', 'NotAllowedError');
+            MediaDevices.prototype.getUserMedia = () => Promise.reject(refusal); }"""
+        )
+        opened.click("[data-live=camera]")
+        expect(opened.locator("#error")).to_contain_text(words)
+        expect(opened.locator("#live-view")).to_be_hidden()
+        opened.evaluate("() => Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+        opened.click("[data-live=camera]")
+        expect(opened.locator("#error")).to_contain_text("https")
+        context.close()
+
+
+def test_live_mode_that_is_stopped_before_it_begins_lets_the_camera_go(camera: Browser, served: str) -> None:
+    """People may change their mind while the browser asks whether they allow it."""
+    context = camera.new_context(locale="en-GB", permissions=["camera"])
+    opened = context.new_page()
+    opened.goto(served)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    opened.evaluate(
+        """() => { const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        MediaDevices.prototype.getUserMedia = async (what) => {
+          await new Promise((resolve) => { window.allow = resolve; });
+          window.opened = await open(what); return window.opened; }; }"""
+    )
+    opened.click("[data-live=camera]")
+    opened.click("#live-stop")
+    opened.evaluate("() => window.allow()")
+    opened.wait_for_function("() => window.opened?.getTracks().every(({ readyState }) => readyState === 'ended')")
+    expect(opened.locator("#live-view")).to_be_hidden()
+    context.close()

@@ -3,8 +3,7 @@
 from efsnet_client import EFSNetClient
 
 with EFSNetClient("http://127.0.0.1:8000") as client:
-    answer = client.segment("image.png")
-    print(answer["classes"], answer["lesions"])
+    print(client.segment("image.png")["lesions"])
 """
 
 import json
@@ -31,9 +30,11 @@ _FORMATS = {b"\xff\xd8": 1, b"\x89P": 2}
 
 
 class Problem(Exception):
-    """The service refused, with this HTTP status, and says why: problem details, of which `code` is stable."""
+    """The service refused, and says why with a stable `code`; a proxy in its place gives the status only."""
 
-    def __init__(self, status: int, content: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        is_problem = headers.get("content-type", "").startswith("application/problem+json")
+        content: dict[str, Any] = json.loads(body) if is_problem else {}
         super().__init__(f"{status} {content.get('code', '')}: {content.get('detail', '')}")
         self.status = status
         self.code = str(content.get("code", ""))
@@ -175,7 +176,7 @@ class EFSNetClient:
             with connect(address, additional_headers=self._headers, compression=None, proxy=None) as connection:
                 yield LiveStream(connection)
         except InvalidStatus as error:
-            raise Problem(error.response.status_code, json.loads(error.response.body or b"{}")) from error
+            raise Problem(error.response.status_code, error.response.headers, error.response.body or b"") from error
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +193,6 @@ class EFSNetClient:
                 break
             waiting = answer.headers.get("retry-after", "")
             self._sleep(float(waiting) if waiting.isdigit() else 1.0)
-        if answer.is_error:
-            is_problem = answer.headers.get("content-type") == "application/problem+json"
-            raise Problem(answer.status_code, answer.json() if is_problem else {})
+        if not answer.is_success:
+            raise Problem(answer.status_code, answer.headers, answer.content)
         return answer
