@@ -88,6 +88,8 @@ class Corrections:
     def save(self, correction: Correction) -> str:
         """Keeps a correction, on the disk when this returns, whole or not at all. Gives the name of its files.
 
+        The name is made of the content: what is sent again, as after an answer that was lost, is kept once.
+
         Raises:
             CorrectionsOff: Nothing is kept here.
             CorrectionsUnusable: The folder cannot be written to.
@@ -95,19 +97,22 @@ class Corrections:
         folder = self._folder
         if folder is None:
             raise CorrectionsOff("Nothing is kept here: whoever runs the service has not named EFSNET_CORRECTIONS.")
-        name = f"{secrets.token_hex(8)}.png"
+        picture, mask = _png(correction.image), palette_png(correction.label_map, correction.classes)
         try:
             with state.writing(folder / TABLE):
                 for part in ("images", "masks"):
                     (folder / part).mkdir(mode=0o700, exist_ok=True)
                 rows = _rows(folder / TABLE)
-                _tidy(folder, {row["file"] for row in rows})
-                state.replace(folder / "images" / name, _png(correction.image))
-                state.replace(folder / "masks" / name, palette_png(correction.label_map, correction.classes))
+                named = {row["file"] for row in rows}
+                _tidy(folder, named)
+                code = _code(folder, correction.patient)
+                name = f"{sha256(code.encode() + picture + mask).hexdigest()[:16]}.png"
+                if name in named:
+                    return name
+                state.replace(folder / "images" / name, picture)
+                state.replace(folder / "masks" / name, mask)
                 # Last, since what the table names is there: a service that is killed before leaves nothing to be read.
-                state.replace(
-                    folder / TABLE, _table([*rows, _row(name, correction, _code(folder, correction.patient))])
-                )
+                state.replace(folder / TABLE, _table([*rows, _row(name, correction, code)]))
         except StateUnusable as error:
             _LOG.error("%s", error)
             raise CorrectionsUnusable("The folder of corrections cannot be written to; the log says why.") from error

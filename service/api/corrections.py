@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from efsnet import rle
@@ -48,7 +48,7 @@ class CorrectionBody(BaseModel):
     """The picture of an answer that was asked for with `pictures`: a data URL."""
     masks: Annotated[tuple[CorrectedMask, ...], Field(max_length=16)]
     """Of each class that is marked, on the picture's own grid; none where nothing is to be marked."""
-    patient: Annotated[str, Field(min_length=1, max_length=64)]
+    patient: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
     """Whatever tells patients apart; a code made of it is kept, not itself."""
     decision: Decision
     """`accepted`: the answer was left as it was."""

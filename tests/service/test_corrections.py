@@ -49,12 +49,22 @@ def test_a_correction_is_kept_with_its_gravest_class(tmp_path: Path) -> None:
     assert {DIGEST} == {line["version"] for line in lines(tmp_path / "kept")}
 
 
+def test_what_is_sent_again_is_kept_once(tmp_path: Path) -> None:
+    """A client that lost the answer tries again; another mask, or another patient's, is another correction."""
+    corrections = Corrections(tmp_path)
+    first, again = (corrections.save(correction(1)) for _ in range(2))
+    others = corrections.save(correction(2)), corrections.save(correction(1, patient="Somebody Else"))
+
+    assert first == again
+    assert [first, *others] == [line["file"] for line in lines(tmp_path)]
+
+
 def test_patients_are_told_apart_and_not_named(tmp_path: Path) -> None:
     """The same code for the same patient, however it is typed; another folder has other codes."""
     for folder in ("one", "other"):
         corrections = Corrections(tmp_path / folder)
-        for patient in ("Planted Name", " planted name", "Somebody Else"):
-            corrections.save(correction(1, patient=patient))
+        for number, patient in enumerate(("Planted Name", " planted name", "Somebody Else")):
+            corrections.save(correction(number, patient=patient))
     first, again, somebody = (line["patient"] for line in lines(tmp_path / "one"))
 
     assert first == again != somebody
@@ -160,6 +170,7 @@ def test_without_a_folder_the_service_says_so(client: TestClient, image: bytes) 
         {"masks": [{"number": 1, "rle": {"size": [128, 160], "counts": "oooooooo"}}]},
         {"masks": [{"number": 0, "rle": {"size": [128, 160], "counts": "0"}}]},
         {"patient": ""},
+        {"patient": "  "},
         {"decision": "perhaps"},
         {"version": "3"},
         {"more": 1},

@@ -26,7 +26,7 @@ export default {
   correction: "Correct", tool: "Tool", toolMove: "Move the picture", toolBenign: "Brush: benign", toolMalignant: "Brush: malignant", toolErase: "Eraser",
   toolSize: "Size", undo: "Undo", redo: "Redo", allBenign: "All benign", allMalignant: "All malignant", patient: "Patient or case",
   accept: "Accept as it is", keep: "Save my correction", reject: "Reject",
-  correctionHelp: "Saved for training, in grey and without a name: of the patient a code is kept. Rejecting saves nothing. With the picture in focus, arrow keys lead the brush and space presses and lifts it.",
+  correctionHelp: "Saved for training, in grey, of the patient a code; what is written into the picture stays in it. Rejecting saves nothing. With the picture in focus, arrow keys lead the brush and space presses and lifts it.",
   patientNeeded: "Enter a patient or case first: it keeps the images of one person together.", kept: "Saved as {file}.", rejected: "Rejected; nothing was saved.",
   downloads: "Take along", downloadMask: "Mask (PNG)", downloadOverlay: "Overlay (PNG)", downloadTable: "Table (CSV)",
   downloadSegmentation: "DICOM SEG", downloadReport: "DICOM SR", copyCurl: "Copy as curl", copied: "Copied.",

@@ -26,7 +26,7 @@ export default {
   correction: "Corregir", tool: "Herramienta", toolMove: "Mover la imagen", toolBenign: "Pincel: benigna", toolMalignant: "Pincel: maligna", toolErase: "Goma",
   toolSize: "Tamaño", undo: "Deshacer", redo: "Rehacer", allBenign: "Todo benigno", allMalignant: "Todo maligno", patient: "Paciente o caso",
   accept: "Aceptar tal cual", keep: "Guardar mi corrección", reject: "Rechazar",
-  correctionHelp: "Se guarda para entrenar, en gris y sin nombre: del paciente queda un código. Rechazar no guarda nada. Con la imagen enfocada, las flechas llevan el pincel y la barra espaciadora lo baja y lo levanta.",
+  correctionHelp: "Se guarda para entrenar, en gris, y del paciente un código; lo escrito dentro de la imagen queda en ella. Rechazar no guarda nada. Con la imagen enfocada, las flechas llevan el pincel y la barra espaciadora lo baja y lo levanta.",
   patientNeeded: "Indique antes un paciente o caso: mantiene juntas las imágenes de una persona.", kept: "Guardado como {file}.", rejected: "Rechazada; no se ha guardado nada.",
   downloads: "Descargar", downloadMask: "Máscara (PNG)", downloadOverlay: "Superposición (PNG)", downloadTable: "Tabla (CSV)",
   downloadSegmentation: "DICOM SEG", downloadReport: "DICOM SR", copyCurl: "Copiar como curl", copied: "Copiado.",
