@@ -21,6 +21,7 @@ let playing = null;
 let busy = false;
 let asking = 0; // how often what is asked for was changed
 let turn = 0; // of the frames that were shown
+let marking = 0; // of what was drawn over them
 let live = null;
 let correcting = false; // whether the service keeps corrections
 let saving = false;
@@ -182,23 +183,24 @@ async function frame() {
   });
   adjust();
   chooseTool();
-  await mark();
   // Objects of a study are there for DICOM alone, and a segmentation where there is something.
   for (const role of ["dicom-seg", "dicom-sr"]) {
     const anything = answers[0].some(({ lesions }) => lesions.length);
     document.querySelector(`[data-download=${role}]`).hidden = !shown[0].found.image.region_xywh || (role === "dicom-seg" && !anything);
   }
   at("tables").replaceChildren(...shown.flatMap(({ found }) => describe(found, colours)));
+  await mark();
 }
 
 async function mark() {
+  const mine = ++marking;
   const how = at("show").value;
   at("scale").hidden = how !== "probability";
   offer();
   const opacity = at("opacity").value / 100;
   for (const { viewer, found } of shown) {
     if (how === "probability") {
-      await probability(viewer, found, opacity);
+      await probability(viewer, found, opacity, () => mine === marking);
     } else {
       const areas = found.correction?.changed ? found.correction.masks(found.classes.map((each) => each.number)) : found.classes;
       viewer.mark(areas.map(({ number, rle }) => ({ rle, colour: colours[number], pattern: number })), {
@@ -208,21 +210,24 @@ async function mark() {
   }
 }
 
-async function probability(viewer, found, opacity) {
-  if (!found.tumour_probability) {
-    try {
-      const response = await segment(current.file, {
-        ...parameters(), version: found.model.digest, format: "json", probabilities: true,
-        frame: found.image.frames > 1 ? found.frame_number : "",
-      });
-      found.tumour_probability = (await response.json()).tumour_probability;
-    } catch (error) {
-      complain(error);
-      return;
-    }
+/** Shows the probabilities, if that is still `wanted` once they are there. */
+async function probability(viewer, found, opacity, wanted) {
+  try {
+    found.tumour_probability ??= (await more(found, { probabilities: true })).tumour_probability;
+  } catch (error) {
+    complain(error);
+    return;
   }
   const region = found.image.region_xywh ?? [0, 0, found.image.columns, found.image.rows];
-  viewer.probability(await loaded(found.tumour_probability), region, opacity);
+  const image = await loaded(found.tumour_probability);
+  if (wanted()) viewer.probability(image, region, opacity);
+}
+
+/** The answer to one picture again, with more than the page asks for at first. */
+async function more(found, extras) {
+  const frame = found.image.frames > 1 ? found.frame_number : "";
+  const response = await segment(current.file, { ...parameters(), version: found.model.digest, format: "json", frame, ...extras });
+  return response.json();
 }
 
 function adjust() {
@@ -392,8 +397,10 @@ async function keep(decision) {
   saving = true;
   offer();
   try {
+    // The pictures of a loop are JPEG, and training is to see what the network saw.
+    const picture = found.image.frames > 1 ? (await more(found, { pictures: true })).picture : found.picture;
     const response = await correct({
-      picture: found.picture, masks: correction.masks(found.classes.map(({ number }) => number)),
+      picture, masks: correction.masks(found.classes.map(({ number }) => number)),
       patient: at("patient").value, decision, version: found.model.digest,
     });
     correction.saved = labels;
@@ -420,7 +427,9 @@ async function versions() {
   try {
     await offerVersions();
   } catch (error) {
-    if (error.status === 401) askForKey();
+    if (error.status !== 401) return; // without them there is the one in production
+    askForKey();
+    complain(error);
   }
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image as PillowImage
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Route, expect, sync_playwright
 from pydicom import dcmread
 
 from tests.end_to_end.processes import serve
@@ -136,6 +136,22 @@ def test_every_way_to_look_at_it_changes_the_picture(page: Page, scan: Path) -> 
     patterned = page.locator(".viewer").screenshot()
     page.locator("#opacity").fill("90")
     assert 3 == len({before, patterned, page.locator(".viewer").screenshot()})
+
+
+def test_probabilities_that_come_late_stay_away(page: Page, scan: Path) -> None:
+    """Whoever has gone back to the masks meanwhile sees masks, as the page says."""
+    choose(page, scan)
+    area = marked_pixels(page)
+    held: list[Route] = []
+    page.route("**/v1/segment?*probabilities=true*", lambda route: held.append(route))  # noqa: PLW0108 - it wants a function
+    with page.expect_request("**/v1/segment?*probabilities=true*"):
+        page.select_option("#show", "probability")
+    page.select_option("#show", "mask")
+    with page.expect_response("**/v1/segment?*probabilities=true*"):
+        held[0].continue_()
+    page.wait_for_timeout(500)
+
+    assert area == marked_pixels(page)
 
 
 def test_the_picture_is_moved_enlarged_and_windowed(page: Page, scan: Path) -> None:
@@ -473,6 +489,20 @@ def test_what_is_saved_is_what_is_shown(expert: Page, kept: Path) -> None:
     with PillowImage.open(kept / "masks" / name) as mask:
         assert page_shows == np.count_nonzero(np.asarray(mask))
     assert before + 1 == len(list((kept / "masks").glob("*")))
+
+
+def test_a_frame_of_a_loop_is_saved_as_the_network_saw_it(expert: Page, kept: Path, scan: Path) -> None:
+    """Without the losses of the pictures that the page shows of loops."""
+    choose(expert, ("loop.dcm", cine(scan)))
+    expert.locator("#list button").last.click()
+    expect(expert.locator("#frame-number")).to_have_text("2 of 3")
+    expert.fill("#patient", "Somebody in a loop")
+    expert.click("#accept")
+    expect(expert.locator("#status")).to_contain_text("Saved as")
+
+    name = expert.locator("#status").inner_text().removeprefix("Saved as ").rstrip(".")
+    with PillowImage.open(kept / "images" / name) as picture, PillowImage.open(scan) as original:
+        np.testing.assert_array_equal(np.asarray(original.convert("L")), np.asarray(picture))
 
 
 def test_two_fingers_leave_no_paint(expert: Page) -> None:
