@@ -2,12 +2,18 @@
 import { ask, correct, hasKey, segment, segmentPath, useKey } from "./api.js";
 import { Correction } from "./correction.js";
 import { Live } from "./live.js";
-import { csv, describe } from "./results.js";
+import { csv, describe, make } from "./results.js";
 import { View, Viewer } from "./viewer.js";
-import { languages, number, speak, word } from "./words.js";
+import { languages, number, speak, title, word } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const FRAME_MS = 80;
+// What has words of the page's own, by the codes of problems and the names of the browser's errors.
+const OWN_WORDS = {
+  unreachable: "unreachable", credentials_missing: "keyNeeded", credentials_invalid: "keyWrong",
+  NotAllowedError: "liveRefused", SecurityError: "liveInsecure", NotFoundError: "liveNone", NotReadableError: "liveNone",
+  NotSupportedError: "liveUnreadable",
+};
 const view = new View();
 
 /** Files, in the order in which they came: {file, name, state, problem, answers: [{version, answer}]}. */
@@ -263,13 +269,10 @@ function tell(text) {
 }
 
 function complain(error) {
-  const known = { unreachable: "unreachable", credentials_missing: "keyNeeded", credentials_invalid: "keyWrong" }[error.code];
+  const known = OWN_WORDS[error.code] ?? OWN_WORDS[error.name];
   const words = known ? word(known) : error.message;
-  const title = document.createElement("strong");
-  title.textContent = error.title ?? "";
-  const detail = document.createElement("p");
-  detail.textContent = words;
-  at("error").replaceChildren(title, detail);
+  const detail = make("p", { text: words, ...(known ? {} : { lang: "en" }) });
+  at("error").replaceChildren(make("strong", { text: title(error) }), detail);
   at("error").hidden = false;
 }
 
@@ -323,10 +326,6 @@ async function copyCurl() {
 
 // ---------------------------------------------------------------- live mode
 
-const LIVE_ERRORS = {
-  NotAllowedError: "liveRefused", SecurityError: "liveInsecure", NotFoundError: "liveNone", NotReadableError: "liveNone", NotSupportedError: "liveUnreadable",
-};
-
 async function goLive(source) {
   live?.stop();
   const mine = (live = new Live());
@@ -354,7 +353,7 @@ async function goLive(source) {
   } catch (error) {
     if (mine.ended) return; // that is why
     mine.stop();
-    complain(LIVE_ERRORS[error.name] ? new Error(word(LIVE_ERRORS[error.name])) : error);
+    complain(error);
     if (error.status === 401) askForKey();
   }
 }

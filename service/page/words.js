@@ -1,6 +1,7 @@
 // The words of the page in the chosen language. Each element that has some names them: data-words="notice".
 import en from "./words/en.js";
 import es from "./words/es.js";
+import problemsInSpanish from "./words/problems_es.js";
 
 const CATALOGUES = { en, es };
 let language = "en";
@@ -12,6 +13,11 @@ export const languages = Object.keys(CATALOGUES);
 export function word(name, values = {}) {
   const text = CATALOGUES[language][name] ?? name;
   return text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+}
+
+/** What a problem is called. */
+export function title({ code, title: told = "" }) {
+  return (language === "es" && problemsInSpanish[code]) || told;
 }
 
 /** A number as people of that language write it. */

@@ -289,6 +289,15 @@ def test_errors_say_what_to_do(page: Page, scan: Path) -> None:
     expect(page.locator("#error")).to_be_hidden()
 
 
+def test_errors_are_named_in_spanish_too(page: Page) -> None:
+    """What is wrong, that is; the service's own words on it are marked as English, for who has them read out."""
+    page.select_option("#language", "es")
+    choose(page, ("words.png", b"no image at all"))
+
+    expect(page.locator("#error strong")).to_have_text("La imagen no se puede leer")
+    expect(page.locator("#error p")).to_have_attribute("lang", "en")
+
+
 def test_an_image_can_be_dropped(page: Page, scan: Path) -> None:
     """Anywhere on the page."""
     transfer = page.evaluate_handle(

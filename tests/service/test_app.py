@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from efsnet.errors import ImageUndecodable, TooManyPixels
+from service import errors
+from service.api.problems import INTERNAL, KINDS, PARAMETER_INVALID
 from tests.service.conftest import Start
 
 # What stands in the pages for the browser to load.
@@ -78,6 +81,17 @@ def test_the_page_says_everything_in_both_languages(repository: Path) -> None:
 
     assert catalogues[0] == catalogues[1]
     assert asked <= catalogues[0]
+
+
+def test_problems_have_spanish_titles(repository: Path) -> None:
+    """Of those that there are, and of all that an upload may meet."""
+    text = (repository / "service" / "page" / "words" / "problems_es.js").read_text(encoding="utf-8")
+    codes = set(re.findall(r"^  (\w+): \"", text, re.MULTILINE))
+    known = {kind.code for kind in (*KINDS.values(), PARAMETER_INVALID, INTERNAL)}
+
+    assert codes <= known
+    for kind in (errors.BodyEmpty, errors.NotUltrasound, ImageUndecodable, TooManyPixels, errors.QueueFull):
+        assert KINDS[kind].code in codes
 
 
 def test_every_problem_is_described_as_one(description: Any) -> None:
