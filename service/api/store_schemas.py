@@ -1,12 +1,22 @@
 """What the answers about the store look like: versions, aliases, and a candidate's trial."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from model_store.manifest import Manifest
 from service.api.schemas import Figure, Schema
+
+
+def _is_no_text(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        raise ValueError("it is a number, without quotation marks")  # noqa: TRY004 (which pydantic would not answer)
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_is_no_text)]
+"""A number of a version. pydantic would take text that holds one too, and refuses 2.0 where it is told to be strict."""
 
 
 class VersionSummary(Schema):
@@ -24,23 +34,23 @@ class VersionSummary(Schema):
 class AliasChange(Schema):
     """Which version an alias shall name."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid")
 
-    version: Annotated[int, Field(ge=1, le=999_999_999)]
+    version: Annotated[Number, Field(ge=1, le=999_999_999)]
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["Better on our own images."])]
     """Kept on the record, with the name of the key."""
-    expected_current: Annotated[int | None, Field(examples=[1])]
+    expected_current: Annotated[Number | None, Field(examples=[1])]
     """The version that the alias names until now, null for none: if it is another, somebody was faster."""
 
 
 class AliasUndone(Schema):
     """Why the newest promotion of an alias shall be undone, or the alias ended."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["It misses small lesions."])]
     """Kept on the record, with the name of the key."""
-    expected_current: Annotated[int, Field(examples=[2])]
+    expected_current: Annotated[Number, Field(examples=[2])]
     """The version that the alias names until now: a request that is sent twice is done once."""
 
 

@@ -163,6 +163,17 @@ def test_a_confidence_is_that_of_the_network_pixel_it_came_from(classes: Classes
     assert found.lesions[0].mean_confidence == pytest.approx((0.25 + 0.5 + 0.5) / 3)
 
 
+def test_a_confidence_is_that_of_the_whole_lesion_however_long_it_is(classes: Classes) -> None:
+    """Of one that is gathered in several strips, a third each under three pixels of the network's."""
+    column = np.array([[0.5], [0.625], [0.875]], np.float32)
+    probability_map = ProbabilityMap(np.stack([1 - column, column, np.zeros_like(column)]))
+    label_map = LabelMap(np.ones((3000, 2), np.uint8))
+
+    (lesion,) = measure(label_map, probability_map=probability_map, classes=classes, spacing=None).lesions
+
+    assert (6000, 2 / 3) == (lesion.pixels, pytest.approx(lesion.mean_confidence))
+
+
 def test_a_class_is_as_sure_as_its_pixels(classes: Classes) -> None:
     """Not as its lesions: a large one weighs more."""
     benign = np.array([[0.9, 0.0, 0.5, 0.5, 0.5]], np.float32)
