@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from efsnet.domain import breast_ultrasound, on_grid
 from efsnet.image import Finding, Image
 from efsnet.specification import InputSpecification
 
@@ -19,6 +23,8 @@ _DETAILS: dict[str, str] = {
     "doppler": "Colours of blood flow lie over the picture; the network was trained without.",
     "burned_in_annotation": "The instance says that text or marks are drawn into its pixels; they may be marked too.",
     Finding.FLAT: "The image has hardly any contrast: it is black, saturated or empty.",
+    "not_like_breast_ultrasound": "The texture is not that of a breast ultrasound as the network knows them: a mask "
+    "of a photograph, a page, another modality or several pictures in one means nothing.",
 }
 
 
@@ -30,9 +36,12 @@ class Remark:
     detail: str
 
 
-def remarks(image: Image, grid: InputSpecification) -> tuple[Remark, ...]:
-    """All that there is to tell of an image that is resized to this input."""
-    told = [Remark(finding, _DETAILS[finding]) for finding in image.findings]
+def remarks(image: Image, tensor: NDArray[np.uint8], grid: InputSpecification) -> tuple[Remark, ...]:
+    """All that there is to tell of an image that was resized to this input, as the tensor (1, rows, columns) uint8."""
+    found = list(image.findings)
+    if Finding.FLAT not in found and not breast_ultrasound().holds(on_grid(image, tensor)):
+        found.append("not_like_breast_ultrasound")
+    told = [Remark(finding, _DETAILS[finding]) for finding in found]
     stretch = (image.columns / image.rows) / (grid.columns / grid.rows)
     if not 1 / STRETCH <= stretch <= STRETCH:
         told.append(

@@ -139,7 +139,7 @@ def segment_picture(
         label_map = label_map.placed(picture.whole.rows, picture.whole.columns, picture.top, picture.left)
         measurement = measurement.moved(picture.top, picture.left)
     stages.end("postprocess")
-    told = remarks(image, specification.input)
+    told = remarks(image, tensor, specification.input)
     return Segmentation(picture.whole, label_map, measurement, probability_map, told, stages.seconds)
 
 

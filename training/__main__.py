@@ -274,6 +274,31 @@ def publish(
     typer.echo(f"To serve it: python -m model_store promote {version.number} --store {store} --by NAME --why REASON")
 
 
+@app.command("domain")
+def fit_domain(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="JSON file to write; efsnet/domain.json is the one that ships.")],
+    foreign: Annotated[
+        Path | None, typer.Option(help="Folder of folders with images of other kinds, to count who is caught.")
+    ] = None,
+) -> None:
+    """Fit what tells images that are no breast ultrasounds from those of DATA, and count how often it is wrong."""
+    from training.datasets.reading import read
+    from training.domain import SCALES, beyond, fit
+
+    fitted = fit(read(data))
+    table = Table("images", *(f"warned of, {scale:.0%} of the size" for scale in SCALES), "images tested")
+    for name, images in fitted.images.items():
+        table.add_row(name, *(f"{share:.1%}" for share in fitted.warned[name]), str(images))
+    for name, shares in fitted.warned_elsewhere.items():
+        table.add_row(f"{name}, by a fit without it", *(f"{share:.1%}" for share in shares), "all")
+    for folder in sorted(each for each in foreign.iterdir() if each.is_dir()) if foreign else ():
+        caught, images = beyond(fitted.domain, folder)
+        table.add_row(folder.name, f"{caught} of {images}", *("–" for _ in SCALES[1:]), str(images))
+    Console().print(table)
+    out.write_text(str(fitted.domain), encoding="utf-8")
+
+
 @app.command("make-folds")
 def make_folds(data: Data, out: Annotated[Path, typer.Option(help="CSV to write.")]) -> None:
     """Draw the five folds again, as they were drawn for this project; never over an existing file."""

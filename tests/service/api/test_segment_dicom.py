@@ -49,7 +49,7 @@ def test_an_instance_is_answered_as_its_picture_is(client: TestClient) -> None:
     assert of_file["classes"] == told["classes"]
     assert of_file["lesions"] == told["lesions"]
     SegmentationAnswer.model_validate(told)
-    assert ["region_unknown"] == [warning["code"] for warning in told["warnings"]]
+    assert ["region_unknown", "not_like_breast_ultrasound"] == [warning["code"] for warning in told["warnings"]]
 
 
 def test_only_the_tissue_is_marked_and_measured(client: TestClient, still: bytes) -> None:
