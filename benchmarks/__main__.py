@@ -167,5 +167,22 @@ def growth(
     typer.echo(f"{out}, {out.with_suffix('.svg')}")
 
 
+@app.command()
+def soak(
+    seconds: Annotated[float, typer.Option(min=5, help="How long; an hour shows what grows slowly.")] = 3600,
+    clients: Annotated[int, typer.Option(min=1, help="That ask without a pause.")] = 4,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """Load of mixed sizes and formats; ends with status 1 where a mask was wrong, or memory or open files grew."""
+    from benchmarks import soak  # noqa: PLC0415 (as above)
+
+    result = soak.measure(seconds, clients)
+    if out:
+        out.write_text(result.as_json() + "\n", encoding="utf-8")
+    typer.echo(result.as_markdown())
+    if not result.held:
+        raise typer.Exit(1)
+
+
 if __name__ == "__main__":
     app()

@@ -45,6 +45,10 @@ class Server:
         """Proportional set size of all its processes: pages that several share count once."""
         return sum(_pss_kb(pid) for pid in self.pids()) / 1024
 
+    def open_files(self) -> int:
+        """File descriptors of all its processes."""
+        return sum(_open_files(pid) for pid in self.pids())
+
     def pids(self) -> list[int]:
         """Of the command and all that descends from it, whatever sessions these made for themselves."""
         parents = {pid: _parent_and_session(pid) for pid in _all_pids()}
@@ -144,6 +148,13 @@ def _pss_kb(pid: int) -> int:
     except OSError:
         return 0
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0
 
 
 def _signal(pid: int, number: int) -> None:
