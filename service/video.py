@@ -94,6 +94,10 @@ def segment_video(plan: VideoPlan, loaded: LoadedVersion, *, max_pixels: int) ->
             drawing.end()
     except av.FFmpegError as error:
         raise VideoUnusable(f"{plan.video} cannot be read as a video: {error.strerror}.") from error
+    if not timeline.at_s:
+        plan.overlay.unlink(missing_ok=True)
+        plan.table.unlink()
+        raise VideoUnusable(f"{plan.video} has no frame that can be read: is it whole?")
     plan.plot.write_text(area_plot(plan.video.name, timeline.at_s, timeline.series), encoding="utf-8")
 
 

@@ -73,6 +73,24 @@ def test_what_is_no_video_is_told(tmp_path: Path, loaded: LoadedVersion) -> None
         list(segment_video(VideoPlan.of(path, tmp_path / "out", overwrite=False), loaded, max_pixels=100_000))
 
 
+def test_a_video_without_a_whole_frame_is_told(video: Path, tmp_path: Path, loaded: LoadedVersion) -> None:
+    """One that was cut off is no examination in which nothing was found; nothing is left of the try."""
+    path = tmp_path / "cut.mkv"
+    with av.open(video) as source, av.open(path, "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"\x1fC\xb6u") + 30])  # within the first cluster, in which all frames are
+    plan = VideoPlan.of(path, tmp_path / "out", overwrite=False)
+
+    with pytest.raises(VideoUnusable, match="no frame"):
+        list(segment_video(plan, loaded, max_pixels=100_000))
+    assert [] == list(plan.folder.iterdir())
+
+
 def test_large_frames_are_refused(video: Path, tmp_path: Path, loaded: LoadedVersion) -> None:
     """Before any is decoded."""
     with pytest.raises(VideoUnusable, match="160 x 128"):
