@@ -32,7 +32,7 @@ _FORMATS = {b"\xff\xd8": 1, b"\x89P": 2}
 class Problem(Exception):
     """The service refused, and says why with a stable `code`; a proxy in its place gives the status only."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes | bytearray) -> None:
         is_problem = headers.get("content-type", "").startswith("application/problem+json")
         content: dict[str, Any] = json.loads(body) if is_problem else {}
         super().__init__(f"{status} {content.get('code', '')}: {content.get('detail', '')}")
