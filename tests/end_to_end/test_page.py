@@ -89,6 +89,7 @@ def choose(page: Page, *files: Path | tuple[str, bytes]) -> None:
     before = page.locator("#list li").count()
     page.locator("#files").set_input_files(given)  # type: ignore[arg-type] # a list of dictionaries of their own kind
     expect(page.locator("#list .done, #list .failed")).to_have_count(before + len(files), timeout=LONG_MS)
+    expect(page.locator("#tables dl, #error:not([hidden])").first).to_be_visible()  # answered is not yet drawn
 
 
 def marked_pixels(page: Page) -> int:
