@@ -166,6 +166,7 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
         ImageFormatUnsupported: `data` is of another format, or its pixels are not 8 or 16 bit whole numbers.
         ImageHasSeveralFrames: a TIFF of several pages, or an animated PNG.
         TooManyPixels: the image has more than `max_pixels`, or a side longer than MAX_SIDE.
+        MemoryError: there is not enough memory for it.
     """
     file = _opened(data)
     _check_header(file, max_pixels)
@@ -176,6 +177,8 @@ def decode_image(data: bytes, *, max_pixels: int = 25_000_000, spacing: PixelSpa
         grey, findings = _grey(file)
         if _has_low_bytes(file, data):
             findings.append(Finding.SIXTEEN_BIT)
+    except MemoryError:
+        raise  # which says nothing of the image
     except Exception as error:
         raise ImageUndecodable("The image is truncated or damaged. Save it anew.") from error
     if rotated:

@@ -12,6 +12,7 @@
   - MediaTypeNotOffered: no answer of an accepted media type exists
   - QueueFull: more work waits than the service holds
   - DeadlineExceeded: the answer was not ready in time
+  - MemoryShort: there is no memory for an image now
   - ClientGone: the client left before its answer was ready
   - ModelNotReady: the default version is not loaded
   - Stopping: the service takes no new work
@@ -27,6 +28,8 @@
   - StoreSetBack: the store lacks a promotion that it had
   - VersionTooLarge: a version takes more memory than there is for it
   - StateUnusable: the service's own folder cannot be read or written
+  - AuditUnavailable: what was done cannot be recorded
+  - AuditBroken: an audit trail was changed, or is none
   - JobsUnusable: the database of the jobs cannot be read or written
   - JobUnknown: there is no such job
   - JobNotInState: the job is in no state in which this can be done
@@ -107,6 +110,10 @@ class DeadlineExceeded(ServiceError):
     """The answer was not ready in time."""
 
 
+class MemoryShort(ServiceError):
+    """There is no memory for an image now."""
+
+
 class ClientGone(ServiceError):
     """The client left before its answer was ready."""
 
@@ -165,6 +172,14 @@ class VersionTooLarge(ServiceError):
 
 class StateUnusable(ServiceError):
     """The folder of what the service keeps for itself cannot be read or written."""
+
+
+class AuditUnavailable(ServiceError):
+    """What is asked for cannot be recorded in the audit trail, and the operator wants nothing done unrecorded."""
+
+
+class AuditBroken(ServiceError):
+    """The lines of an audit trail are not as they were written: one was changed, or some are missing."""
 
 
 class JobsUnusable(ServiceError):

@@ -17,7 +17,7 @@ from efsnet.postprocessing import to_grid, to_label_map
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from model_store.loading import LoadedVersion
-from service.errors import DeadlineExceeded, SpacingInvalid
+from service.errors import DeadlineExceeded, MemoryShort, SpacingInvalid
 from service.memory import give_freed_back
 from service.metrics import Metrics
 from service.remarks import Remark, remarks
@@ -175,6 +175,7 @@ class Segmenter:
             ImageError: The file cannot be used.
             QueueFull: Too many uploads wait already.
             DeadlineExceeded: It was not ready in time.
+            MemoryShort: There was not enough memory for it.
         """
         queued = time.perf_counter()
 
@@ -200,8 +201,12 @@ class Segmenter:
 
         Raises:
             QueueFull: Too much work waits already.
+            MemoryShort: There was not enough memory for it.
         """
-        return await asyncio.wrap_future(self.pool.submit(work))
+        try:
+            return await asyncio.wrap_future(self.pool.submit(work))
+        except MemoryError as error:
+            raise MemoryShort("There is no memory for this image now: try again, or send a smaller one.") from error
 
     async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of work that is given up at the deadline.

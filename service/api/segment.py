@@ -81,7 +81,7 @@ _PROBLEMS = responses(
     *(errors.BodyEmpty, errors.FormMalformed, errors.FormFieldUnknown, errors.TooManyFiles),
     *(errors.MediaTypeNotOffered, errors.UploadTimedOut, errors.BodyTooLarge, errors.MediaTypeUnsupported),
     *(errors.QueueFull, errors.ModelNotReady, errors.VersionTooLarge, errors.DeadlineExceeded, PARAMETER_INVALID),
-    errors.DecoderUnavailable,
+    *(errors.DecoderUnavailable, errors.MemoryShort),
     *(errors.IdentityMissing, errors.NothingFound, errors.NotDicom),
     *(errors.NotUltrasound, errors.NoTissueRegion, errors.NoPixels, errors.FrameUnknown),
     errors.TransferSyntaxUnsupported,
@@ -186,6 +186,9 @@ def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings,
             data = await uploads.receive(request)
             loaded = await segmenter.versions.get(query.model, query.version)
             request.state.version = loaded.version.number  # another one, if it was promoted meanwhile
+            request.state.upload = data
+            digest = str(loaded.version.digest)
+            request.state.audit = {"model": expected.name, "version": loaded.version.number, "digest": digest}
             question = Question(request.state.request_id, loaded, asked, query.mask_space, query.extras)
             if is_dicom(data):
                 instance = DicomUpload(data, query.frame_index, query.spacing, query.mask_space, query.extras)

@@ -204,7 +204,7 @@ def directed(content: bytes, rng: random.Random) -> bytes:
             case 1:
                 kind = rng.randrange(19)
             case 2:
-                number = rng.choice((*LENGTHS, number + 1))
+                number = rng.choice((*LENGTHS, min(number + 1, LENGTHS[-1])))
             case 3:
                 value = rng.choice((*LENGTHS, *TIFF_COMPRESSIONS, rng.randrange(len(damaged))))
             case _:

@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from model_store.loading import LoadedVersion
+from efsnet.maps import ProbabilityMap
+from efsnet.predictor import Computation, Predictor
+from model_store.loading import LoadedVersion, load
+from model_store.manifest import MODEL
 from model_store.version import Version
 from service.segmentation import LARGE_PIXELS
 from tests.service.api.test_health import value
@@ -103,6 +108,26 @@ def test_an_answer_that_is_late_is_given_up(start: Start, gated: Load, gate: Gat
     response = start(load_version=gated, deadline_s=0.05).post(URL, content=image, headers=PNG)
 
     assert (504, "deadline_exceeded") == (response.status_code, response.json()["code"])
+
+
+class StarvedPredictor(Predictor):
+    """A predictor for which there is no memory."""
+
+    def run(self, tensor: NDArray[np.uint8]) -> ProbabilityMap:
+        raise MemoryError
+
+
+def test_an_image_for_which_there_is_no_memory_is_refused_for_now(start: Start, image: bytes) -> None:
+    """That is no fault of the image, and passes."""
+
+    def load_starved(version: Version) -> LoadedVersion:
+        predictor = StarvedPredictor(version.read(MODEL), version.manifest.specification, Computation(provider="cpu"))
+        return replace(load(version, Computation(provider="cpu")), predictors=(predictor,) * 2)
+
+    response = start(load_version=load_starved).post(URL, content=image, headers=PNG)
+
+    assert (503, "memory_short") == (response.status_code, response.json()["code"])
+    assert "5" == response.headers["Retry-After"]
 
 
 def test_a_client_that_leaves_before_its_turn_is_dropped_and_counted(
