@@ -16,6 +16,9 @@ from efsnet.specification import ClassSpecification
 STRIP_ROWS = 1024
 """Rows whose probabilities are gathered at a time: those of a lesion that fills 25 megapixels would take 200 MB."""
 
+STRIP_POINTS = 8192
+"""Points of an outline that are looked at in all directions at a time: those of 65,535 rows would take 400 MB."""
+
 # Directions one degree apart: a longest axis between two of them comes out short by 0.004 %.
 _SINES, _COSINES = np.sin(np.radians(np.arange(180))), np.cos(np.radians(np.arange(180)))
 
@@ -230,9 +233,14 @@ def _axes(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> Axes:
             np.stack([rows - 0.5 - mask[::-1].argmax(axis=0), column], axis=1),
         ]
     )
-    # Not @, which would wake the threads of a BLAS for a fraction of a millisecond's work.
-    along = np.multiply.outer(_SINES * spacing[0], outline[:, 0])
-    along += np.multiply.outer(_COSINES * spacing[1], outline[:, 1])
-    extents = np.ptp(along, axis=1)
+    lowest, highest = np.full(180, np.inf), np.full(180, -np.inf)
+    for start in range(0, len(outline), STRIP_POINTS):
+        strip = outline[start : start + STRIP_POINTS]
+        # Not @, which would wake the threads of a BLAS for a fraction of a millisecond's work.
+        along = np.multiply.outer(_SINES * spacing[0], strip[:, 0])
+        along += np.multiply.outer(_COSINES * spacing[1], strip[:, 1])
+        np.minimum(lowest, along.min(axis=1), out=lowest)
+        np.maximum(highest, along.max(axis=1), out=highest)
+    extents = highest - lowest
     longest = int(extents.argmax())
     return Axes(longest=float(extents[longest]), across=float(extents[(longest + 90) % 180]))

@@ -193,6 +193,13 @@ def test_neighbours_of_two_classes_are_two_lesions(classes: Classes) -> None:
     ]
 
 
+def test_a_lesion_as_long_as_an_image_can_be_has_its_axes(classes: Classes) -> None:
+    """Its outline is looked at piece by piece."""
+    (lesion,) = measured(np.ones((65_535, 2), np.uint8), classes).lesions
+
+    assert (65_535, 2) == (lesion.axes_px.longest, pytest.approx(lesion.axes_px.across))
+
+
 def test_axes_of_a_single_pixel_are_its_sides(classes: Classes) -> None:
     """In millimetres these differ where the spacing does."""
     (lesion,) = measured(np.array([[0, 1]], np.uint8), classes, PixelSpacing(row_mm=0.5, column_mm=0.25)).lesions

@@ -348,6 +348,8 @@ CRAFTED: Mapping[str, Callable[[], bytes]] = {
     "jpeg of 90 scans": lambda: jpeg_of_scans(90),
     "jpeg of 65500 x 65500": lambda: jpeg_of_size(65_500, 65_500),
     "jpeg of 5000 x 5000": lambda: jpeg_of_size(5000, 5000),
+    "jpeg of 65408 x 255": lambda: jpeg_of_size(65_408, 255),
+    "jpeg of 255 x 65408": lambda: jpeg_of_size(255, 65_408),
     "jpeg of no rows": lambda: jpeg_of_size(0, 128),
     "jpeg of markers": lambda: b"\xff\xd8" + b"\xff\xe1\0\2" * 200_000,
     "jpeg of fill bytes": lambda: b"\xff\xd8" + b"\xff" * 1_000_000,
