@@ -15,6 +15,7 @@ from model_store.seeding import seed
 from model_store.store import PRODUCTION, ModelStore
 from service import logs
 from service.app import create_app
+from service.audit_commands import audit
 from service.errors import ServiceError, SpacingInvalid
 from service.folders import Plan, segment_files
 from service.history import History
@@ -31,6 +32,7 @@ SCREEN = Console(stderr=True)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
+app.add_typer(audit, name="audit")
 app.add_typer(keys, name="keys")
 app.add_typer(pacs, name="pacs")
 app.command()(backfill)

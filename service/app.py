@@ -14,6 +14,7 @@ from model_store.store import PRODUCTION, ModelStore
 from model_store.version import Version
 from service.api import access, problems
 from service.api.aliases import alias_routes
+from service.api.auditor import Auditor
 from service.api.corrections import CorrectionBody, correction_routes
 from service.api.description import add_schemas
 from service.api.health import health_routes, service_version
@@ -25,6 +26,8 @@ from service.api.page import add_page
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
 from service.api.stream import LiveService, stream_routes
+from service.audit.act import Act
+from service.audit.trail import Trail, open_trail
 from service.corrections import Corrections
 from service.decisions import Decisions
 from service.dicom.analyser import Analyser
@@ -68,15 +71,17 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     """
     workers = settings.workers or available_cores()
     metrics = Metrics(service_version())
+    trail = open_trail(settings.audit, settings.audit_key_file, metrics.audit_failures.inc)
     history = History(ModelStore(settings.store), settings.promotions_folder)
-    loader = Loader(load_version or _loader(settings, workers + bool(settings.shadow_share)), metrics)
+    load_warm = load_version or _loader(settings, workers + bool(settings.shadow_share))
+    loader = Loader(_recorded(load_warm, trail), metrics)
     shelf = Shelf(metrics, loader.cost_bytes, settings.loaded_mb and settings.loaded_mb * 1_000_000)
     followed = Followed(settings.model, (PRODUCTION, CANDIDATE) if settings.shadow_share else (PRODUCTION,))
     versions = Versions(history, loader, shelf, metrics, followed)
     pool = WorkerPool("worker", workers=workers, capacity=settings.queue_capacity)
     metrics.watch(pool)
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
-    connection = _connection(settings, metrics)
+    connection = _connection(settings, metrics, trail)
     analyser = Analyser(segmenter, Limits(settings.max_pixels, settings.max_frames, settings.max_dicom_bytes))
     corrections = Corrections(settings.corrections)
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
@@ -90,6 +95,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await trail.recorded(Act("service_started", details={"service": service_version()}))
         app.state.loading = asyncio.create_task(versions.start())
         watching = asyncio.create_task(follow(app))
         if connection:
@@ -104,6 +110,8 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
         analyser.close()
         shadow.close()
         versions.close()
+        await trail.recorded(Act("service_stopped"))
+        trail.close()
 
     app: FastAPI = FastAPIOffline(
         title="EFSNet breast ultrasound segmentation",
@@ -113,11 +121,9 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.stopping = False
-    app.state.versions = versions
-    app.state.told = settings.told
-    app.add_middleware(access.Guard, keys=keys, tickets=live.tickets, origins=settings.stream.origins.split(","))
-    app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
+    app.state.stopping, app.state.versions, app.state.told = False, versions, settings.told
+    app.state.trail = trail
+    _add_layers(app, settings, live, metrics, trail)
     for router in (
         segment_routes(segmenter, analyser, settings, shadow),
         stream_routes(live),
@@ -127,7 +133,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
         job_routes(connection),
         pacs_routes(connection),
         correction_routes(corrections, versions, settings),
-        health_routes(segmenter, metrics, corrections),
+        health_routes(segmenter, metrics, corrections, trail),
         problems.problem_routes(),
     ):
         app.include_router(router)
@@ -140,12 +146,36 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     return app
 
 
-def _connection(settings: Settings, metrics: Metrics) -> "Connection | None":
+def _add_layers(app: FastAPI, settings: Settings, live: LiveService, metrics: Metrics, trail: Trail) -> None:
+    """What a request passes on its way in, the innermost first."""
+    app.add_middleware(access.Guard, keys=live.keys, tickets=live.tickets, origins=settings.stream.origins.split(","))
+    app.add_middleware(Auditor, trail=trail)
+    app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
+
+
+def _recorded(load_version: Load, trail: Trail) -> Load:
+    """The same, with a line for each version that is taken into service or refused."""
+
+    def load_recorded(version: Version) -> LoadedVersion:
+        names: dict[str, str | int] = {"model": version.name, "version": version.number, "digest": str(version.digest)}
+        try:
+            loaded = load_version(version)
+        except Exception as error:
+            trail.record(Act("version_loaded", "failed", details={**names, "problem": type(error).__name__}))
+            raise
+        signer = loaded.signature.signer if loaded.signature else ""
+        trail.record(Act("version_loaded", details={**names, "signer": signer or ""}))
+        return loaded
+
+    return load_recorded
+
+
+def _connection(settings: Settings, metrics: Metrics, trail: Trail) -> "Connection | None":
     if not settings.pacs.url:
         return None
     from service.pacs.connection import Connection  # noqa: PLC0415 (a service without a PACS never loads it)
 
-    return Connection(settings, metrics)
+    return Connection(settings, metrics, trail)
 
 
 def _analysis(analyser: Analyser, versions: Versions, settings: Settings) -> "Analyse":

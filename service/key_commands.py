@@ -1,6 +1,6 @@
 """Make, list and revoke API keys. A service that runs heeds it with the next request."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from service.audit.act import Act
+from service.audit.trail import open_trail
 from service.errors import ServiceError
 from service.keys import KeyRing
 from service.settings import read_settings
@@ -28,8 +30,9 @@ def create(
     days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="For how long it is valid.")] = 365,
 ) -> None:
     """Make a key and print it, this once: nobody can read it again."""
-    with _complaining():
+    with _complaining(), _recording() as record:
         text, key = _ring().create(name, scopes.split(","), days)
+        record(Act("key_made", details={"key": str(key), "scopes": " ".join(key.scopes)}))
     typer.echo(text)
     typer.echo(
         f"{key}, for {', '.join(key.scopes)}, until {key.expires_at:%Y-%m-%d}. Keep it: it is not shown again.",
@@ -52,12 +55,25 @@ def list_keys() -> None:
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
     """End a key at once."""
-    with _complaining():
-        typer.echo(f"{_ring().revoke(key_id)} is worth nothing from now on.")
+    with _complaining(), _recording() as record:
+        key = _ring().revoke(key_id)
+        record(Act("key_revoked", details={"key": str(key)}))
+        typer.echo(f"{key} is worth nothing from now on.")
 
 
 def _ring() -> KeyRing:
     return KeyRing(read_settings().keys_file)
+
+
+@contextmanager
+def _recording() -> Iterator[Callable[[Act], None]]:
+    """What records an act in the service's audit trail. Who sits at the machine, only the machine knows."""
+    settings = read_settings()
+    trail = open_trail(settings.audit, settings.audit_key_file)
+    try:
+        yield trail.record
+    finally:
+        trail.close()
 
 
 @contextmanager

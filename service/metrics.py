@@ -151,6 +151,9 @@ class Metrics:
             registry=registry,
         )
 
+        self.audit_failures = Counter(
+            "efs_audit_write_failures", "Acts that could not be recorded in the audit trail.", registry=registry
+        )
         self.jobs = Gauge("efs_jobs", "Jobs in each state.", ("state",), registry=registry)
         self.pacs_duration = Histogram(
             "efs_pacs_request_duration_seconds",

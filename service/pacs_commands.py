@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.audit.trail import Trail
 from service.errors import ServiceError
 from service.jobs.job import Order, Priority, Subject
 from service.metrics import Metrics
@@ -99,7 +100,7 @@ def _connected() -> "Iterator[Connection]":
     from service.pacs.connection import Connection  # noqa: PLC0415
 
     try:
-        connection = Connection(read_settings(), Metrics(""))
+        connection = Connection(read_settings(), Metrics(""), Trail(None))
         try:
             yield connection
         finally:

@@ -24,11 +24,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from efsnet.predictor import Computation
 from efsnet.specification import Precision
 from model_store.signatures import RELEASE_KEYS, SignaturePolicy, Trust
+from service.audit_settings import AuditSettings
 from service.errors import SettingsInvalid
 from service.pacs_settings import PacsSettings
 from service.stream_settings import StreamSettings
 
-_PARTS: dict[int | str, type[BaseModel]] = {"pacs": PacsSettings, "stream": StreamSettings}
+_PARTS: dict[int | str, type[BaseModel]] = {
+    "audit": AuditSettings,
+    "pacs": PacsSettings,
+    "stream": StreamSettings,
+}
 
 ELSEWHERE = frozenset({"EFSNET_DATA", "EFSNET_MEMORY"})
 """Variables that docker-compose.yml reads, and that may stand in the same environment."""
@@ -121,6 +126,8 @@ class Settings(BaseSettings):
     """Time between becoming not ready and closing the port at a stop; behind a load balancer, longer than its check."""
     jobs_url: SecretStr | None = None
     """Database of the jobs, as SQLAlchemy names it; by default SQLite in the folder of `EFSNET_STATE`."""
+    audit: AuditSettings = AuditSettings()
+    """The audit trail, each knob as a variable `EFSNET_AUDIT_…`."""
     pacs: PacsSettings = PacsSettings()
     """The connection to a PACS, each knob as a variable `EFSNET_PACS_…`."""
     stream: StreamSettings = StreamSettings()
@@ -141,6 +148,11 @@ class Settings(BaseSettings):
     def keys_file(self) -> Path:
         """Where the API keys are."""
         return self.state_folder / "keys.json"
+
+    @property
+    def audit_key_file(self) -> Path:
+        """Where the key is with which the audit trail hashes images."""
+        return self.state_folder / "audit.key"
 
     @property
     def computation(self) -> Computation:

@@ -27,7 +27,13 @@ def alias_routes(decisions: Decisions) -> APIRouter:
     """For whoever decides."""
     router = APIRouter(prefix="/v1/models/{name}/aliases", tags=["aliases"])
 
-    def answer(promotion: Promotion, name: str) -> AliasAnswer:
+    def answer(request: Request, promotion: Promotion, name: str) -> AliasAnswer:
+        request.state.audit = {
+            "model": name,
+            "alias": promotion.alias,
+            "version": promotion.version or "",
+            "digest": str(promotion.digest),
+        }
         record = RecordedPromotion.model_validate({**dict(promotion), "digest": str(promotion.digest)})
         return AliasAnswer(record=record, serving=decisions.versions.serves(promotion, name))
 
@@ -39,7 +45,7 @@ def alias_routes(decisions: Decisions) -> APIRouter:
         Then the record is written, and requests that come from now on get it. Those under way keep theirs.
         """
         change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
-        return answer(await decisions.promote(change, body.version), name)
+        return answer(request, await decisions.promote(change, body.version), name)
 
     @router.post("/{alias}/rollback", responses=responses(*_PROBLEMS, store_errors.NothingToRollBack))
     async def rollback(request: Request, name: Name, alias: Alias, body: AliasUndone) -> AliasAnswer:
@@ -48,7 +54,7 @@ def alias_routes(decisions: Decisions) -> APIRouter:
         The version before is still in memory, unless the service was started since, and answers at once.
         """
         change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
-        return answer(await decisions.roll_back(change), name)
+        return answer(request, await decisions.roll_back(change), name)
 
     @router.post("/{alias}/withdraw", responses=responses(*_PROBLEMS))
     async def withdraw(request: Request, name: Name, alias: Alias, body: AliasUndone) -> AliasAnswer:
@@ -57,6 +63,6 @@ def alias_routes(decisions: Decisions) -> APIRouter:
         The version stays published. `production` cannot be ended.
         """
         change = Change(name, alias, body.expected_current, by=str(request.state.key), why=body.reason)
-        return answer(await decisions.withdraw(change), name)
+        return answer(request, await decisions.withdraw(change), name)
 
     return router

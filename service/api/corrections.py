@@ -85,7 +85,9 @@ def correction_routes(corrections: Corrections, versions: Versions, settings: Se
             )
             return Kept(file=corrections.save(correction))
 
-        return await run_in_threadpool(keep)
+        kept = await run_in_threadpool(keep)
+        request.state.audit = {"file": kept.file}
+        return kept
 
     return router
 

@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from service.api.problems import responses, told
 from service.api.schemas import Alive, Queue, Ready, ReplayedImage, ServiceVersion, model_of
+from service.audit.trail import Trail
 from service.corrections import Corrections
-from service.errors import ModelNotReady, Stopping
+from service.errors import AuditUnavailable, ModelNotReady, Stopping
 from service.metrics import Metrics
 from service.segmentation import Segmenter
 
@@ -23,7 +24,7 @@ def service_version() -> str:
         return "not installed"
 
 
-def health_routes(segmenter: Segmenter, metrics: Metrics, corrections: Corrections) -> APIRouter:
+def health_routes(segmenter: Segmenter, metrics: Metrics, corrections: Corrections, trail: Trail) -> APIRouter:
     """For whoever runs the service."""
     router = APIRouter(tags=["health"])
 
@@ -32,11 +33,13 @@ def health_routes(segmenter: Segmenter, metrics: Metrics, corrections: Correctio
         """The process runs and answers."""
         return Alive(status="alive")
 
-    @router.get("/readyz", responses=responses(ModelNotReady, Stopping))
+    @router.get("/readyz", responses=responses(ModelNotReady, Stopping, AuditUnavailable))
     async def readyz(request: Request) -> Ready:
         """The default version is verified, has given the label maps of its reference images, and answers."""
         if request.app.state.stopping:
             raise Stopping("Running work is finished; send new work elsewhere.")
+        if trail.trouble:
+            raise AuditUnavailable(trail.trouble)
         loaded, pool = segmenter.versions.default, segmenter.pool
         return Ready(
             status="ready",

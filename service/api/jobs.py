@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from service import errors
@@ -133,17 +133,24 @@ def needed(connection: "Connection | None") -> "Connection":
     return connection
 
 
+def _recorded(job: Job) -> dict[str, str]:
+    """What the audit trail says of a job."""
+    subject = job.order.subject
+    return {"job": job.id, "study": subject.study_instance_uid, "instance": subject.sop_instance_uid or ""}
+
+
 def job_routes(connection: "Connection | None") -> APIRouter:
     """For a PACS, and whoever looks after it."""
     router = APIRouter(tags=["jobs"])
 
     @router.post("/v1/jobs", status_code=202, responses=responses(*_PROBLEMS, errors.BodyTooLarge))
-    async def order(body: JobOrder) -> JobAccepted:
+    async def order(request: Request, body: JobOrder) -> JobAccepted:
         """Has images of the PACS answered in their study.
 
         The answer comes at once, when the order is on the disk. To repeat it is harmless: an image is answered once.
         """
         job, new = await asyncio.to_thread(needed(connection).order, body.order)
+        request.state.audit = _recorded(job)
         return JobAccepted(job=JobAnswer.of(job), new=new)
 
     @router.get("/v1/jobs", responses=responses(*_PROBLEMS))
@@ -162,13 +169,17 @@ def job_routes(connection: "Connection | None") -> APIRouter:
         return JobAnswer.of(await asyncio.to_thread(needed(connection).queue.job, job))
 
     @router.post("/v1/jobs/{job}/retry", responses=responses(*_PROBLEMS, errors.JobUnknown, errors.JobNotInState))
-    async def retry(job: JobId) -> JobAnswer:
+    async def retry(request: Request, job: JobId) -> JobAnswer:
         """Queues a job that failed or was cancelled; one that waits for a later attempt is tried now."""
-        return JobAnswer.of(await asyncio.to_thread(needed(connection).retry, job))
+        again = await asyncio.to_thread(needed(connection).retry, job)
+        request.state.audit = _recorded(again)
+        return JobAnswer.of(again)
 
     @router.post("/v1/jobs/{job}/cancel", responses=responses(*_PROBLEMS, errors.JobUnknown, errors.JobNotInState))
-    async def cancel(job: JobId) -> JobAnswer:
+    async def cancel(request: Request, job: JobId) -> JobAnswer:
         """Takes a job that waits out of the queue."""
-        return JobAnswer.of(await asyncio.to_thread(needed(connection).queue.cancel, job))
+        cancelled = await asyncio.to_thread(needed(connection).queue.cancel, job)
+        request.state.audit = _recorded(cancelled)
+        return JobAnswer.of(cancelled)
 
     return router

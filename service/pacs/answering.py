@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.audit.act import Act
+from service.audit.trail import Trail
 from service.jobs.job import Job, Order, Stored
 from service.jobs.ledger import Ledger
 from service.jobs.queue import JobQueue
@@ -62,6 +64,15 @@ class Answer:
         return sorted(self.results, key=lambda result: result.role == "SR")
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where it is kept what there is to do, what was done, and by what."""
+
+    queue: JobQueue
+    ledger: Ledger
+    trail: Trail
+
+
 class Analyse(Protocol):
     """What makes an answer of the bytes of an instance."""
 
@@ -77,10 +88,11 @@ class Analyse(Protocol):
 class Answering:
     """Does jobs: the work that a runner is given."""
 
-    def __init__(self, client: PacsClient, queue: JobQueue, ledger: Ledger, analyse: Analyse, *, write: bool) -> None:
+    def __init__(self, client: PacsClient, keeping: Keeping, analyse: Analyse, *, write: bool) -> None:
         self._client = client
-        self._queue = queue
-        self._ledger = ledger
+        self._queue = keeping.queue
+        self._ledger = keeping.ledger
+        self._trail = keeping.trail
         self._analyse = analyse
         self._write = write
 
@@ -133,6 +145,7 @@ class Answering:
         for result in answer.in_order:
             self._client.store(subject.study_instance_uid, result.content)
         stored = tuple(result.stored for result in answer.in_order)
+        self._trail.record(_stored(job, answer))
         self._ledger.record(source, subject.study_instance_uid, version=answer.version, results=stored)
         return Outcome(stored, rest_s=pacs_s + time.perf_counter() - since)
 
@@ -152,6 +165,14 @@ class Answering:
 
     def _hold_any(self, study: str, results: Sequence[Stored]) -> bool:
         return any(self._client.holds(study, result.sop_instance_uid) for result in results)
+
+
+def _stored(job: Job, answer: Answer) -> Act:
+    """What the audit trail says; it is recorded before the ledger, which ends the job."""
+    subject = job.order.subject
+    results = " ".join(f"{result.role}:{result.sop_instance_uid}" for result in answer.in_order)
+    told = {"job": job.id, "study": subject.study_instance_uid, "instance": subject.sop_instance_uid or ""}
+    return Act("results_stored", details={**told, "digest": answer.version, "results": results})
 
 
 def _is_ours(match: Match) -> bool:

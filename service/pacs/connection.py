@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httpx2
 
+from service.audit.trail import Trail
 from service.errors import JobsUnusable, PacsNotConfigured, ServiceError
 from service.jobs.database import open_database
 from service.jobs.job import Job, Order, State
@@ -13,7 +14,7 @@ from service.jobs.ledger import Cursor, Ledger
 from service.jobs.queue import JobQueue
 from service.jobs.runner import Runner
 from service.metrics import Metrics
-from service.pacs.answering import Analyse, Answering
+from service.pacs.answering import Analyse, Answering, Keeping
 from service.pacs.changes import ChangeLog
 from service.pacs.client import PacsClient
 from service.pacs.sweep import Sweep
@@ -29,7 +30,9 @@ _LOG = logging.getLogger("service.pacs")
 class Connection:
     """One PACS, from its doors to the results in it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, *, transport: httpx2.BaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, trail: Trail, *, transport: httpx2.BaseTransport | None = None
+    ) -> None:
         """Opens the database of the jobs.
 
         Raises:
@@ -38,6 +41,7 @@ class Connection:
             SettingsInvalid: A certificate cannot be used.
         """
         self.settings = settings.pacs
+        self._trail = trail
         if not self.settings.url:
             raise PacsNotConfigured("There is no PACS: set EFSNET_PACS_URL, as docs/pacs.md tells.")
         self.max_bytes = settings.max_dicom_bytes
@@ -53,7 +57,8 @@ class Connection:
 
     def start(self, analyse: Analyse) -> None:
         """Opens the doors, and begins to answer."""
-        answering = Answering(self.client, self.queue, self.ledger, analyse, write=self.settings.write)
+        keeping = Keeping(self.queue, self.ledger, self._trail)
+        answering = Answering(self.client, keeping, analyse, write=self.settings.write)
         self._runner = Runner(self.queue, answering, threads=self.settings.runners)
         self._runner.start()
         days = self.settings.days

@@ -27,6 +27,7 @@ NEVER_ANSWERED = {
     efsnet.errors.ArrayInvalid,  # a fault of the program, told as 500
     efsnet.errors.ImageSizeUnsupported,  # training's
     service.errors.FrameMalformed,  # closes a stream, with a code of its own
+    service.errors.AuditBroken,  # the command line's
     service.errors.KeyUnknown,  # the command line's
     service.errors.InstanceGone,  # told in the note of a job
     service.errors.InstanceTooLarge,  # likewise

@@ -13,6 +13,7 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from service.audit.trail import Trail
 from service.jobs.job import Subject
 from service.metrics import Metrics
 from service.pacs.answering import Answer, Result
@@ -212,6 +213,7 @@ def connect(pacs: FakePacs, tmp_path: Path) -> Iterator[Connect]:
                 }
             ),
             Metrics("0"),
+            Trail(None),
             transport=httpx2.MockTransport(pacs),
         )
         opened.append(found)

@@ -3,17 +3,23 @@
 import httpx2
 import pytest
 
+from service.audit.trail import Trail
 from service.errors import PacsRefused, PacsUnavailable
 from service.jobs.job import Job, Order, Priority, Subject
 from service.jobs.runner import Runner
-from service.pacs.answering import Answer, Answering
+from service.pacs.answering import Answer, Answering, Keeping
 from service.pacs.connection import Connection
 from tests.service.pacs.conftest import Connect, FakeAnalysis, FakePacs, image
 
 
+def keeping(connection: Connection) -> Keeping:
+    """Where the connection keeps what there is to do, without an audit trail."""
+    return Keeping(connection.queue, connection.ledger, Trail(None))
+
+
 def work(connection: Connection, analyse: FakeAnalysis, *, write: bool = True) -> list[Job]:
     """Does all jobs that are due, and returns all there are."""
-    answering = Answering(connection.client, connection.queue, connection.ledger, analyse, write=write)
+    answering = Answering(connection.client, keeping(connection), analyse, write=write)
     runner = Runner(connection.queue, answering, threads=1)
     while runner.run_next() is not None:
         pass
@@ -141,7 +147,7 @@ def test_an_answer_that_breaks_off_is_finished_by_the_same_version(pacs: FakePac
     """The PACS fails between the results, a version is promoted meanwhile: still one of each."""
     pacs.add(image())
     connection, analyse = connect(), FakeAnalysis()
-    answering = Answering(connection.client, connection.queue, connection.ledger, analyse, write=True)
+    answering = Answering(connection.client, keeping(connection), analyse, write=True)
     connection.order(Order(image()))
     job = connection.queue.take()
     assert job is not None
