@@ -15,8 +15,8 @@ def _is_no_text(value: Any) -> Any:
     return value
 
 
-Number = Annotated[int, BeforeValidator(_is_no_text)]
-"""A number of a version. pydantic would take text that holds one too, and refuses 2.0 where it is told to be strict."""
+_IsNumber = BeforeValidator(_is_no_text)
+"""pydantic would take text that holds a number too, and refuses 2.0 where it is told to be strict."""
 
 
 class VersionSummary(Schema):
@@ -36,10 +36,10 @@ class AliasChange(Schema):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Annotated[Number, Field(ge=1, le=999_999_999)]
+    version: Annotated[int, Field(ge=1, le=999_999_999), _IsNumber]
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["Better on our own images."])]
     """Kept on the record, with the name of the key."""
-    expected_current: Annotated[Number | None, Field(examples=[1])]
+    expected_current: Annotated[int | None, Field(examples=[1]), _IsNumber]
     """The version that the alias names until now, null for none: if it is another, somebody was faster."""
 
 
@@ -50,7 +50,7 @@ class AliasUndone(Schema):
 
     reason: Annotated[str, Field(min_length=1, max_length=2000, examples=["It misses small lesions."])]
     """Kept on the record, with the name of the key."""
-    expected_current: Annotated[Number, Field(examples=[2])]
+    expected_current: Annotated[int, Field(examples=[2]), _IsNumber]
     """The version that the alias names until now: a request that is sent twice is done once."""
 
 
