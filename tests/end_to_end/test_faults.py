@@ -23,6 +23,7 @@ from PIL import Image as PillowImage
 
 from model_store.seeding import seed
 from model_store.store import ModelStore
+from service.audit.chain import verify
 from service.keys import KeyRing
 from service.settings import Settings
 from tests.end_to_end.processes import free_port
@@ -119,28 +120,36 @@ def under_load(address: str, image: bytes, key: str = "none") -> Iterator[Load]:
         load.stop()
 
 
-def serving(store: ModelStore, log: Path, port: int, prefix: tuple[str, ...] = ()) -> AbstractContextManager[Service]:
+def serving(
+    store: ModelStore, log: Path, port: int, prefix: tuple[str, ...] = (), **settings: str
+) -> AbstractContextManager[Service]:
     """The service on a store, at a port that it is given again after a restart."""
-    return started(log, prefix=prefix, port=port, store=str(store.root), provider="auto")
+    return started(log, prefix=prefix, port=port, store=str(store.root), provider="auto", **settings)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_service_that_is_ended_comes_back(
     store: ModelStore, image: bytes, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Whatever ends it: clients lose connections, and get no mask that is wrong; the next start is ready."""
-    port = free_port()
+    """Whatever ends it: clients lose connections, and get no mask that is wrong; the next start is ready.
+
+    Each answer that was given is in the audit trail, which is whole.
+    """
+    port, trail = free_port(), tmp_path / "audit" / "audit.jsonl"
     with (
-        serving(store, tmp_path / "log", port) as first,
+        serving(store, tmp_path / "log", port, audit_file=str(trail)) as first,
         ExitStack() as second,
         under_load(first.address, image) as load,
     ):
         first.process.send_signal(number)
         assert first.process.wait(timeout=60) in (0, -number)
-        second.enter_context(serving(store, tmp_path / "log", port))
+        second.enter_context(serving(store, tmp_path / "log", port, audit_file=str(trail)))
         load.await_right(50)
 
     assert load.outcomes.keys() <= {"right", "refused", "lost"}
+    lines = trail.read_bytes().splitlines()
+    verify(lines)
+    assert load.outcomes["right"] <= sum(b'"image_segmented"' in line for line in lines)
 
 
 def test_what_was_accepted_before_a_stop_is_answered(store: ModelStore, image: bytes, tmp_path: Path) -> None:
