@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 
 from efsnet.errors import EngineUnavailable, ModelUnusable
 from model_store import errors as store_errors
+from model_store.manifest import NAME_PATTERN
 from model_store.promotions import Promotion
 from service import errors
 from service.api.models import Name
@@ -13,7 +14,10 @@ from service.api.problems import PARAMETER_INVALID, responses
 from service.api.store_schemas import AliasAnswer, AliasChange, AliasUndone, RecordedPromotion
 from service.decisions import Change, Decisions
 
-Alias = Annotated[str, Path(description="A name for a version", examples=["production"])]
+Alias = Annotated[
+    str,
+    Path(description="A name for a version", examples=["production"], json_schema_extra={"pattern": NAME_PATTERN}),
+]
 
 _PROBLEMS = (
     *(store_errors.ModelUnknown, store_errors.VersionUnknown, store_errors.PromotionConflict),
