@@ -94,6 +94,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=settings.trusted_proxies,
                 ws=StreamProtocol,
                 ws_max_size=settings.stream.max_bytes,
                 ws_ping_interval=PING_S,

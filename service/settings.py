@@ -2,7 +2,7 @@
 
 import os
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -35,7 +35,7 @@ _PARTS: dict[int | str, type[BaseModel]] = {
     "stream": StreamSettings,
 }
 
-ELSEWHERE = frozenset({"EFSNET_DATA", "EFSNET_MEMORY"})
+ELSEWHERE = frozenset({"EFSNET_CPUS", "EFSNET_DATA", "EFSNET_MEMORY"})
 """Variables that docker-compose.yml reads, and that may stand in the same environment."""
 
 
@@ -43,6 +43,16 @@ def _path_of_a_url(text: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", text):
         raise ValueError("a path begins with / and does not end with it, such as /efsnet")
     return text
+
+
+def _networks(text: str) -> str:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    for part in parts:
+        try:
+            ip_network(part)
+        except ValueError as error:
+            raise ValueError("proxies are addresses or networks with commas, such as 10.0.0.7,172.16.0.0/12") from error
+    return ",".join(parts)
 
 
 def _expanded(path: Path | None) -> Path | None:
@@ -72,6 +82,8 @@ class Settings(BaseSettings):
     """Address at which a container's port is published, which there decides who reaches it; outside it says nothing."""
     open_to_network: Literal["no", "without-keys"] = "no"
     """`without-keys`: listens beyond this machine though there are no API keys, and answers whoever reaches it."""
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    """Addresses of proxies whose word is taken for who asks (`X-Forwarded-For`), with commas; nobody's by default."""
     root_path: Annotated[str, AfterValidator(_path_of_a_url)] = ""
     """Path under which a proxy publishes the service, such as `/efsnet`."""
     store: Annotated[Path, AfterValidator(Path.expanduser), Field(validate_default=True)] = Path(
