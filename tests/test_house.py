@@ -29,6 +29,7 @@ def test_images_are_tagged_with_the_version_of_the_project(repository: Path, nam
 
 
 @pytest.mark.parametrize("name", ["grafana/dashboard.json", "prometheus/alerts.yml"])
+@pytest.mark.requirement("OPS-5")
 def test_every_metric_that_is_drawn_or_watched_exists(repository: Path, tmp_path: Path, name: str) -> None:
     """A renamed metric would leave a panel empty and an alert silent."""
     text = (repository / "docker" / name).read_text()

@@ -29,6 +29,7 @@ print(bool(ticket.sync(client=client).ticket))
 
 
 @pytest.mark.system
+@pytest.mark.requirement("UI-7")
 def test_generated_client_segments_an_image(serve: Serve, picture: bytes, tmp_path: Path) -> None:
     """A client that is generated from /openapi.json has what it needs to send an image and read the answer."""
     address = serve()

@@ -38,6 +38,7 @@ def test_refusal_is_raised_with_its_code(serve: Serve) -> None:
     assert (422, "image_undecodable") == (refused.value.status, refused.value.code)
 
 
+@pytest.mark.requirement("UI-7")
 def test_busy_service_is_asked_again_when_it_says(serve: Serve, picture: bytes, tmp_path: Path) -> None:
     """A service that is not ready is tried so often, and each time after as long as its Retry-After says."""
     waited_s: list[float] = []

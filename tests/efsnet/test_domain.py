@@ -23,6 +23,7 @@ def told(data: bytes) -> bool:
     )
 
 
+@pytest.mark.requirement("SEG-12")
 def test_at_least_95_of_100_images_of_other_kinds_are_told(busi: Path) -> None:
     """Photographs, CT, radiographs, text, blood flow, black frames and collages; and of each kind the most."""
     caught = Counter(kind for kind, data in made(busi) if told(data))
@@ -32,6 +33,7 @@ def test_at_least_95_of_100_images_of_other_kinds_are_told(busi: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [1, 0.75])
+@pytest.mark.requirement("SEG-12")
 def test_breast_ultrasounds_are_not_told(busi: Path, share: float) -> None:
     """None of the real images that are here, as they are and made smaller."""
     told_of = []

@@ -359,6 +359,7 @@ def test_garbage_behind_a_signature_is_refused(data: bytes, garbage: bytes) -> N
         decode_image(data[:8] + garbage)
 
 
+@pytest.mark.requirement("BAD-3")
 def test_too_many_pixels_are_told_from_the_header() -> None:
     """A picture of 100 megapixels in 100 kB is refused before it is unpacked; there is none to unpack here."""
     for size in ((10_000, 10_000), (2**31 - 1, 2**31 - 1)):
@@ -390,6 +391,7 @@ def test_a_bomb_in_the_metadata_is_refused(kind: bytes) -> None:
     assert "too large" in str(caught.value.__cause__)
 
 
+@pytest.mark.requirement("BAD-2")
 def test_a_refusal_does_not_quote_the_file() -> None:
     """A damaged file's bytes may be a patient's name, and messages go to logs and screens."""
     with pytest.raises(ImageUndecodable) as caught:

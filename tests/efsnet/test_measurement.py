@@ -37,6 +37,7 @@ def ellipse(rows: int, columns: int) -> NDArray[np.uint8]:
     return np.asarray(row_radii**2 + column_radii**2 <= 1, np.uint8)
 
 
+@pytest.mark.requirement("AREA-1")
 def test_without_lesions_every_class_is_listed_with_zeros(classes: Classes) -> None:
     """An answer says what was looked for."""
     for spacing, area in ((None, None), (PixelSpacing(0.1, 0.1), 0.0)):
@@ -50,6 +51,7 @@ def test_without_lesions_every_class_is_listed_with_zeros(classes: Classes) -> N
         assert found.lesions == ()
 
 
+@pytest.mark.requirement("AREA-4")
 def test_a_rectangle_is_measured(classes: Classes) -> None:
     """Each figure of it can be told by hand."""
     array = np.zeros((10, 20), np.uint8)
@@ -66,6 +68,7 @@ def test_a_rectangle_is_measured(classes: Classes) -> None:
     assert found.classes[1].mean_confidence == 0.75
 
 
+@pytest.mark.requirement("AREA-2")
 def test_millimetres_are_never_invented(classes: Classes) -> None:
     """Without a spacing there are pixels alone."""
     found = measured(ellipse(7, 9), classes)
@@ -84,6 +87,7 @@ def test_a_row_of_pixels_is_as_long_as_they_are_many(classes: Classes) -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 40), (30, 80), (91, 25)])
+@pytest.mark.requirement("AREA-4")
 def test_an_ellipse_has_the_axes_that_it_was_drawn_with(classes: Classes, rows: int, columns: int) -> None:
     """Within a pixel."""
     axes = measured(ellipse(rows, columns), classes).lesions[0].axes_px

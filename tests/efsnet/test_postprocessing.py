@@ -62,6 +62,7 @@ def test_without_tumour_there_is_background_alone() -> None:
             assert found.array.tolist() == labels("... ...")
 
 
+@pytest.mark.requirement("SEG-9")
 def test_a_lesion_has_one_class_by_all_its_pixels() -> None:
     """Many doubtful pixels can outweigh a few sure ones."""
     probability_map = probabilities(benign=[[0.0, 0.6, 0.6, 0.6]], malignant=[[0.9, 0.2, 0.2, 0.2]])
@@ -88,6 +89,7 @@ def test_a_tie_goes_to_the_higher_number() -> None:
         assert to_label_map(probability_map, rules(one_class=one_class)).array.tolist() == [[2, 2]]
 
 
+@pytest.mark.requirement("SEG-9")
 def test_small_lesions_are_dropped() -> None:
     """The smallest share that is kept is the minimum itself."""
     picture = "bb..m bb... ....."

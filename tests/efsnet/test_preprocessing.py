@@ -55,6 +55,7 @@ def test_a_reduction_does_not_alias() -> None:
 
 
 @pytest.mark.parametrize("size", [(100, 130), (600, 800), (64, 64)])
+@pytest.mark.requirement("SEG-7")
 def test_it_is_pillows_bilinear_filter(size: tuple[int, int]) -> None:
     """The one that the network was trained with."""
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, size, np.uint8)

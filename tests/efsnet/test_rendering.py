@@ -31,6 +31,7 @@ def some_classes(number: int) -> Classes:
     array=arrays.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.integers(0, 2)),
     number=st.sampled_from([3, 4, 5, 16, 17, 256]),
 )
+@pytest.mark.requirement("SEG-5")
 def test_a_palette_png_reads_back_as_its_label_map(array: NDArray[np.uint8], number: int) -> None:
     """A pixel's value is its class number, whatever the number of classes."""
     with PIL.Image.open(io.BytesIO(palette_png(LabelMap(array), some_classes(number)))) as image:

@@ -40,6 +40,7 @@ def test_a_mask_reads_back_from_its_run_lengths(mask: NDArray[np.bool_]) -> None
 
 
 @given(MASKS)
+@pytest.mark.requirement("SEG-4")
 def test_another_reader_finds_the_same_mask(mask: NDArray[np.bool_]) -> None:
     """One that goes by COCO's description: down the columns, first what is outside."""
     lengths = runs(encode(mask)["counts"])

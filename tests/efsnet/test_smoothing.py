@@ -77,6 +77,7 @@ def test_change_follows_the_time_constant_at_any_rate(rate: float) -> None:
     assert log_odds(last.probability_map.array) == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.requirement("UI-6")
 def test_one_missed_frame_is_not_seen() -> None:
     """What flickers in the network's answers does not in what is shown."""
     answers = [LESION, LESION, LESION, NONE, LESION, LESION, NONE, LESION]
@@ -89,6 +90,7 @@ def test_one_false_alarm_is_not_seen() -> None:
     assert not any(shown(Smoother(RULES), [NONE, NONE, NONE, LESION, NONE, NONE]))
 
 
+@pytest.mark.requirement("UI-6")
 def test_new_lesion_is_shown_within_200_ms() -> None:
     """In a scene that goes on; with 30 frames a second, the seventh frame with it is 200 ms after the first."""
     assert shown(Smoother(RULES), [*4 * [NONE], *7 * [LESION]])[-1]

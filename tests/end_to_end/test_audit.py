@@ -71,6 +71,7 @@ def send_until(end: threading.Event, url: str, image: bytes, answered: list[str]
                 answered.append(answer.headers["x-request-id"])
 
 
+@pytest.mark.requirement("AUD-1")
 def test_every_answer_has_its_line_whenever_the_service_is_killed(
     begin: Callable[..., subprocess.Popen[bytes]], trail: Path, image: bytes
 ) -> None:
@@ -104,6 +105,7 @@ def test_every_answer_has_its_line_whenever_the_service_is_killed(
     assert set(answered) <= recorded
 
 
+@pytest.mark.requirement("AUD-3")
 def test_a_full_disk_stops_the_answers_and_not_the_chain(
     begin: Callable[..., subprocess.Popen[bytes]], trail: Path, image: bytes
 ) -> None:

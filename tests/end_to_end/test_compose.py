@@ -108,6 +108,7 @@ def mask_of(url: str, image: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.asarray(Pillow.open(io.BytesIO(answer.raise_for_status().content)))
 
 
+@pytest.mark.requirement("SEG-8")
 def test_container_gives_the_mask_that_scripts_serve_gives(stack: Stack, served: str, image: bytes) -> None:
     """An image uploaded from outside comes back as the same mask, on its own grid, whichever way the service runs."""
     contained, local = mask_of(stack.url, image), mask_of(served, image)
@@ -156,6 +157,7 @@ def test_image_is_small(stack: Stack) -> None:
     assert json.loads(inspected.stdout)[0]["Size"] < LARGEST_IMAGE_BYTES
 
 
+@pytest.mark.requirement("OPS-7")
 def test_container_can_change_nothing_but_its_store(stack: Stack) -> None:
     """It runs as a user of no rights, on a root that cannot be written, with no way to more."""
     host = stack.container()["HostConfig"]

@@ -17,6 +17,7 @@ EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "100")
 
 @pytest.mark.system
 @pytest.mark.timeout(3600)
+@pytest.mark.requirement("BAD-1")
 def test_every_answer_is_as_the_description_says(repository: Path, tmp_path: Path) -> None:
     """No server error, no status, header or body that is not described, and what is not described is refused.
 

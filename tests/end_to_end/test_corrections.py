@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from efsnet.image import Image
 from efsnet.maps import LabelMap
@@ -11,6 +12,7 @@ from tests.service.test_corrections import correction
 from training.datasets.reading import read
 
 
+@pytest.mark.requirement("UI-3")
 def test_training_reads_what_was_corrected(tmp_path: Path) -> None:
     """Pictures, masks, classes and patients, as they were kept."""
     folder = tmp_path / "ours"

@@ -128,6 +128,7 @@ def serving(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.requirement("OPS-6")
 def test_a_service_that_is_ended_comes_back(
     store: ModelStore, image: bytes, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -223,6 +224,7 @@ def test_memory_that_runs_out_costs_no_answer_but_its_own(store: ModelStore, ima
     assert load.outcomes.keys() <= {"right", "refused"}
 
 
+@pytest.mark.requirement("OPS-6")
 def test_a_clock_that_jumps(store: ModelStore, image: bytes, tmp_path: Path) -> None:
     """Five years ahead and back, by libfaketime: masks stay right, and a key is out of date while the clock says so."""
     if FAKETIME is None:

@@ -106,6 +106,7 @@ BAD: dict[str, tuple[Callable[[str], int | None], int | None]] = {
 }
 
 
+@pytest.mark.requirement("UI-5")
 def test_only_the_stream_of_a_bad_client_ends(address: str) -> None:
     """Each ends with its code, the good one goes on being answered, and memory stays as it is."""
     answered: list[int] = []

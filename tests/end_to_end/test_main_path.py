@@ -64,6 +64,7 @@ def address(store: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.requirement("SEG-6")
 def test_what_was_trained_answers(address: str, store: Path, busi: Path, tmp_path: Path) -> None:
     """The service answers with the version just made, and gives the mask that the command without a server gives."""
     image = busi / "benign" / "benign (51).png"

@@ -88,6 +88,7 @@ def published_store_for_all(
     return store
 
 
+@pytest.mark.requirement("PRIV-1")
 def test_no_connection_leaves_the_machine(seen: Seen) -> None:
     """None is even tried: no telemetry, no name looked up."""
     addresses = set(re.findall(r"sin6?_addr=[^,}]*?\"([^\"]+)\"", "\n".join(seen.trace)))
@@ -96,6 +97,7 @@ def test_no_connection_leaves_the_machine(seen: Seen) -> None:
     assert addresses <= {"127.0.0.1", "::1"}
 
 
+@pytest.mark.requirement("PRIV-2")
 def test_nothing_is_written_but_the_services_own(seen: Seen, published_store_for_all: ModelStore) -> None:
     """State and audit trail: no upload touches the disk, however large, nor does a temporary file."""
     own = (f"{seen.home}/state", f"{seen.home}/audit", str(published_store_for_all.root), "/dev/", "/proc/")
@@ -120,6 +122,7 @@ def test_no_picture_is_in_what_was_written(seen: Seen) -> None:
         assert [] == [needle for needle in needles if needle in content], path
 
 
+@pytest.mark.requirement("PRIV-3")
 def test_no_patients_name_stays_anywhere(seen: Seen) -> None:
     """Answers, metrics, log, audit trail, disk: nowhere, though it was in all that was sent."""
     kept = {str(path.relative_to(seen.home)): path.read_bytes() for path in seen.written()}

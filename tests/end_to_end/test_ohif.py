@@ -198,6 +198,7 @@ def keep(request: pytest.FixtureRequest, repository: Path) -> Callable[[Page, st
     return save
 
 
+@pytest.mark.requirement("PACS-5")
 def test_a_segmentation_lies_over_the_lesion(
     opened: Callable[[str, str], Page], shown: tuple[str, dict[str, Study]], keep: Callable[[Page, str], None]
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_segmentation_of_a_cine_is_shown_frame_by_frame(
 
 
 @pytest.mark.parametrize("name", [STILL, CINE])
+@pytest.mark.requirement("PACS-5")
 def test_a_report_draws_the_outline_and_tells_the_area(
     opened: Callable[[str, str], Page],
     shown: tuple[str, dict[str, Study]],

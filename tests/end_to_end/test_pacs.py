@@ -150,6 +150,7 @@ def await_answers(orthanc: Orthanc, number: int, seconds: float = 180) -> None:
     pytest.fail(f"{len(orthanc.results())} of {number} results came in {seconds:g} s.")
 
 
+@pytest.mark.requirement("PACS-6")
 def test_whatever_is_killed_each_image_is_answered_once(orthanc: Orthanc, services: list[Service]) -> None:
     """200 images in 50 studies, 30 kills of two replicas and the PACS, the cursor lost once."""
     chance = random.Random(SEED)  # noqa: S311 (a test)
@@ -233,6 +234,7 @@ def test_a_hint_of_orthanc_is_an_order(repository: Path, orthanc: Orthanc, servi
     assert answered(orthanc) == expected([image(1, 2)])
 
 
+@pytest.mark.requirement("PACS-10")
 def test_the_backfill_answers_what_was_there_before(orthanc: Orthanc, services: list[Service]) -> None:
     """By a search for studies; the dry run before it has stored nothing; to give the command again changes nothing."""
     service = services[0]
@@ -261,6 +263,7 @@ def test_the_backfill_answers_what_was_there_before(orthanc: Orthanc, services: 
     assert answered(orthanc) == expected(subjects)
 
 
+@pytest.mark.requirement("PACS-9")
 def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, services: list[Service]) -> None:
     """Orders wait while the PACS is down, and while the password is wrong, and are answered afterwards."""
     service = services[0]

@@ -109,6 +109,7 @@ def saved(page: Page, format_: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
+@pytest.mark.requirement("UI-1")
 def test_an_image_is_shown_with_what_is_marked(page: Page, scan: Path) -> None:
     """Its areas, its lesions, and what answered."""
     choose(page, scan)
@@ -428,6 +429,7 @@ def test_an_experts_correction_is_saved_and_can_be_learnt_from(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.requirement("UI-2")
 def test_anyone_can_use_it(browser: Browser, served: str, scan: Path, scheme: str) -> None:
     """Axe finds nothing to complain of, empty and with findings."""
     context = browser.new_context(color_scheme=scheme, locale="en-GB", bypass_csp=True)  # type: ignore[arg-type]

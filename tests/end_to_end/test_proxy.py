@@ -187,6 +187,7 @@ def test_limits_are_the_services_own(client: httpx2.Client) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+@pytest.mark.requirement("ACC-5")
 def test_old_protocols_are_refused(proxy: Proxy) -> None:
     """Nothing below TLS 1.2, and nothing in the clear."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -199,6 +200,7 @@ def test_old_protocols_are_refused(proxy: Proxy) -> None:
     assert httpx2.get(f"http://localhost:{proxy.port}/").status_code == 400
 
 
+@pytest.mark.requirement("ACC-5")
 def test_who_shows_no_certificate_is_let_in_only_where_none_is_asked_for(
     proxy: Proxy, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

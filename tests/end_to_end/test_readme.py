@@ -30,6 +30,7 @@ def checkout(repository: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.requirement("UI-8")
 def test_curl_examples_give_a_mask_and_an_overlay(repository: Path, served: str, checkout: Path) -> None:
     """Each is answered; the mask is of the image's size and holds class numbers, the overlay is in colour."""
     commands = example(repository, "bash", "curl").replace("http://127.0.0.1:8000", served)

@@ -14,6 +14,7 @@ UNDECLARED = {"protobuf", "pycocotools"}
 
 
 @pytest.mark.system
+@pytest.mark.requirement("OPS-8")
 def test_the_bill_lists_what_the_image_holds_and_no_more(repository: Path, tmp_path: Path) -> None:
     """Every direct dependency of the service, nothing of training or tests, and no licence that binds a hospital."""
     subprocess.run([repository / "scripts" / "sbom", tmp_path], check=True)

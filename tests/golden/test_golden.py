@@ -50,6 +50,7 @@ def probability_map() -> ProbabilityMap:
     return ProbabilityMap(stacked.astype(np.float32))
 
 
+@pytest.mark.requirement("SEG-6")
 def test_a_probability_map_gives_the_same_masks_and_areas(request: pytest.FixtureRequest) -> None:
     """Threshold, holes, lesions, their classes and axes, on the network's grid and on a larger one."""
     probabilities = probability_map()

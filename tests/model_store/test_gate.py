@@ -92,6 +92,7 @@ def test_a_version_passes_beside_itself_and_where_nothing_serves(measured: Measu
     assert (None, None) == (check(version, version), check(version, None))
 
 
+@pytest.mark.requirement("VER-9")
 def test_what_was_not_measured_is_refused(
     published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
 ) -> None:
@@ -105,6 +106,7 @@ def test_what_was_not_measured_is_refused(
     assert 1 == len(published_store.promotions("efsnet"))
 
 
+@pytest.mark.requirement("VER-9")
 def test_a_worse_version_is_refused_to_every_alias(published_store: ModelStore, measured: Measured) -> None:
     """Requests can name each."""
     promote(published_store, measured().number)

@@ -64,6 +64,7 @@ def test_workers_share_a_predictor_where_images_go_together(version: Version) ->
     assert [0] == [image.differing_pixels for image in loaded.replay]
 
 
+@pytest.mark.requirement("VER-2")
 def test_damaged_files_are_not_loaded(version: Version) -> None:
     """Changed, missing, and added ones."""
     card = version.path / "MODEL_CARD.md"
@@ -83,6 +84,7 @@ def test_damaged_files_are_not_loaded(version: Version) -> None:
 
 
 @pytest.mark.parametrize(("differing", "fits"), [(4, True), (5, False)])
+@pytest.mark.requirement("VER-2")
 def test_one_pixel_in_a_thousand_may_differ(
     store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes], *, differing: int, fits: bool
 ) -> None:
@@ -175,6 +177,7 @@ def measured_in_bf16(high: float) -> MeasuredPrecision:
     [((), False), ((measured_in_bf16(0.005),), True), ((measured_in_bf16(0.0051),), False)],
     ids=["not measured", "harmless", "not harmless"],
 )
+@pytest.mark.requirement("SEG-13")
 def test_a_reduced_precision_is_taken_where_it_was_measured_and_found_harmless(
     store: ModelStore,
     tiny_draft: Draft,

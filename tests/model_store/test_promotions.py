@@ -93,6 +93,7 @@ def test_other_files_are_passed_over(log: PromotionLog) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.requirement("VER-3")
 def test_any_changed_byte_of_a_record_is_found_and_named(log: PromotionLog, number: int) -> None:
     """The newest record's too, lest a damaged name of an alias bring back an older version."""
     path = log.folder / f"00000{number}.json"
@@ -105,6 +106,7 @@ def test_any_changed_byte_of_a_record_is_found_and_named(log: PromotionLog, numb
 
 
 @pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.requirement("VER-3")
 def test_a_missing_record_is_found(log: PromotionLog, number: int) -> None:
     """And named."""
     (log.folder / f"00000{number}.json").unlink()

@@ -63,6 +63,7 @@ def test_a_signature_names_its_key(signed: Signed) -> None:
     assert f"hospital, sha256:{TrustedKey.parse('hospital.pub', pem).fingerprint.hex}" == str(signed.signature)
 
 
+@pytest.mark.requirement("VER-7")
 def test_what_is_signed_here_the_other_project_verifies(signed: Signed) -> None:
     """Its command line, unchanged; and it sees a changed file, so that it did look."""
     check = ("verify", "key", "--public_key", signed.keys / "hospital.pub", "--signature", signed.file)

@@ -81,6 +81,7 @@ def test_the_manifest_of_a_version_can_be_published_again(
     assert 2 == published_store.publish("efsnet", version.manifest, tiny_contents).manifest.version
 
 
+@pytest.mark.requirement("VER-1")
 def test_published_files_are_read_only(version: Version) -> None:
     """Nobody overwrites them by accident."""
     modes = [stat.S_IMODE(path.stat().st_mode) for path in version.path.rglob("*") if path.is_file()]

@@ -34,6 +34,7 @@ def operations(description: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 @pytest.mark.parametrize("root_path", ["", "/hospital/efsnet"])
 @pytest.mark.parametrize("stripped", [True, False])
+@pytest.mark.requirement("UI-1")
 def test_the_documents_need_no_internet(start: Start, page: str, root_path: str, *, stripped: bool) -> None:
     """All they load is served by the service: also below a path, whether or not the proxy in front takes that off."""
     client = start(root_path=root_path)
@@ -68,6 +69,7 @@ def test_the_page_weighs_little(repository: Path) -> None:
     assert sum(file.stat().st_size for file in files) <= 200_000
 
 
+@pytest.mark.requirement("UI-2")
 def test_the_page_says_everything_in_both_languages(repository: Path) -> None:
     """The same words, each of them used, and none missing."""
     folder = repository / "service" / "page"

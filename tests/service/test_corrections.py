@@ -59,6 +59,7 @@ def test_what_is_sent_again_is_kept_once(tmp_path: Path) -> None:
     assert [first, *others] == [line["file"] for line in lines(tmp_path)]
 
 
+@pytest.mark.requirement("UI-3")
 def test_patients_are_told_apart_and_not_named(tmp_path: Path) -> None:
     """The same code for the same patient, however it is typed; another folder has other codes."""
     for folder in ("one", "other"):
@@ -74,6 +75,7 @@ def test_patients_are_told_apart_and_not_named(tmp_path: Path) -> None:
     assert {0} == {file.stat().st_mode & 0o077 for file in kept if file.suffix in {".png", ".csv"}}
 
 
+@pytest.mark.requirement("UI-3")
 def test_nothing_is_kept_where_nobody_asked_for_it() -> None:
     """Off is off."""
     corrections = Corrections(None)

@@ -61,6 +61,7 @@ def test_each_file_gets_a_mask_an_overlay_and_a_row(published_store: ModelStore,
         )
 
 
+@pytest.mark.requirement("SEG-8")
 def test_the_mask_is_the_one_that_the_service_gives(
     published_store: ModelStore, client: TestClient, inputs: Path, tmp_path: Path, image: bytes
 ) -> None:

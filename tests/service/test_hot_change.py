@@ -109,6 +109,7 @@ def repair(store: ModelStore, version: int, model: Path) -> None:
     shutil.move(model, store.root / f"efsnet/versions/{version}/model.onnx")
 
 
+@pytest.mark.requirement("VER-4")
 def test_a_promotion_in_the_store_is_noticed(client: TestClient, store: ModelStore, image: bytes) -> None:
     """Nobody needs to tell the service, nor to restart it."""
     assert "1" == answering(client, image)
@@ -139,6 +140,7 @@ def test_a_promotion_by_request_is_served_when_it_is_answered(
     assert recorded.by.startswith("chief (key ")
 
 
+@pytest.mark.requirement("VER-5")
 def test_a_rollback_brings_back_the_version_before(client: TestClient, store: ModelStore, image: bytes) -> None:
     """Once more, the one before that; and then there is none."""
     put(client, 2, 1)
@@ -234,6 +236,7 @@ def test_a_version_that_fails_its_checks_is_not_promoted_by_request(
     assert "1" == answering(client, image)
 
 
+@pytest.mark.requirement("VER-6")
 def test_a_promoted_version_that_fails_leaves_the_running_one(
     client: TestClient, store: ModelStore, image: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,6 +279,7 @@ def test_a_later_promotion_makes_the_service_ready(start: Start, store: ModelSto
     assert "2" == answering(client, image)
 
 
+@pytest.mark.requirement("VER-4")
 def test_requests_under_way_keep_their_version(
     start: Start, store: ModelStore, gate: Gate, gated: Callable[[Version], LoadedVersion], image: bytes
 ) -> None:
@@ -315,6 +319,7 @@ def test_another_alias_is_set_by_request_too(client: TestClient, image: bytes) -
 
 
 @pytest.mark.parametrize("running", [True, False])
+@pytest.mark.requirement("VER-8")
 def test_a_store_that_was_set_back_is_not_followed(
     start: Start, store: ModelStore, key: dict[str, str], image: bytes, *, running: bool
 ) -> None:
@@ -342,6 +347,7 @@ def test_a_store_that_was_set_back_is_not_followed(
     assert "2" == answering(client, image)
 
 
+@pytest.mark.requirement("VER-7")
 def test_an_unsigned_version_is_refused_where_signatures_are_required(
     start: Start, store: ModelStore, image: bytes
 ) -> None:

@@ -38,6 +38,7 @@ def expire(ring: KeyRing) -> None:
     ring.path.write_text(json.dumps(keys))
 
 
+@pytest.mark.requirement("ACC-2")
 def test_without_keys_everybody_may_segment_and_read_but_not_decide(ring: KeyRing) -> None:
     """A promotion takes a key, even where nobody has made one."""
     assert (None, None) == (ring.holder(None, "infer"), ring.holder(None, "read"))
@@ -47,6 +48,7 @@ def test_without_keys_everybody_may_segment_and_read_but_not_decide(ring: KeyRin
         ring.holder(None, "admin")
 
 
+@pytest.mark.requirement("ACC-3")
 def test_a_key_is_for_its_scopes_alone(ring: KeyRing) -> None:
     """And its holder is known by name and id."""
     text, key = ring.create("radiology", ["infer"], 1)
@@ -89,6 +91,7 @@ def test_the_word_before_the_key_is_written_in_any_case(ring: KeyRing) -> None:
     assert key == ring.holder(f"bearer  {text}", "infer")
 
 
+@pytest.mark.requirement("ACC-3")
 def test_a_key_ends_when_it_expires(ring: KeyRing) -> None:
     """The holder is told when that was, and that another is needed."""
     text, _ = ring.create("radiology", ["infer"], 1)

@@ -99,6 +99,7 @@ def memory_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.requirement("VER-4")
 def test_a_hundred_promotions_under_full_load(store: ModelStore, steps: bytes) -> None:
     """No request fails, each mask is that of the version which the answer names, and memory does not grow."""
     key, _ = KeyRing(Settings(store=store.root).keys_file).create("tests", ["admin"], 1)

@@ -146,6 +146,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.requirement("BAD-4")
 def test_a_decompression_bomb_takes_no_memory(service: Service, image: bytes, name: str) -> None:
     """However much the file would unpack to; and the next request is served."""
     service.post(image)
@@ -180,6 +181,7 @@ def test_the_log_is_in_utc_with_one_line_a_request(service: Service, image: byte
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO service\.request request_id=", line)
 
 
+@pytest.mark.requirement("OPS-4")
 def test_a_stop_becomes_not_ready_first_and_finishes_what_runs(
     serve: Callable[..., Service], store: Path, image: bytes
 ) -> None:

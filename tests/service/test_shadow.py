@@ -85,6 +85,7 @@ def normal() -> bytes:
     return encoded(np.full((128, 160), 30, np.uint8))
 
 
+@pytest.mark.requirement("VER-10")
 def test_a_candidate_sees_what_production_answers(
     client: TestClient, image: bytes, benign: bytes, normal: bytes
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_candidate_sees_what_production_answers(
     assert 4 == value(client, "efs_shadow_infer_seconds_count", role="candidate", **VERSIONS)
 
 
+@pytest.mark.requirement("VER-10")
 def test_nothing_of_an_image_is_kept(client: TestClient, image: bytes) -> None:
     """Once it was compared."""
     segment(client, image)

@@ -74,6 +74,7 @@ def test_each_worker_has_an_index_of_its_own(pool: WorkerPool, gate: Event) -> N
     assert [0, 1] == sorted(indices)
 
 
+@pytest.mark.requirement("OPS-2")
 def test_a_full_queue_refuses_more(pool: WorkerPool, gate: Event) -> None:
     """Work beyond the workers and the places in the queue is refused at once."""
     occupy(pool, gate)
@@ -93,6 +94,7 @@ def test_no_place_in_the_queue_is_needed_while_a_worker_is_idle() -> None:
     pool.close()
 
 
+@pytest.mark.requirement("OPS-3")
 def test_cancelled_work_frees_its_place_at_once(pool: WorkerPool, gate: Event) -> None:
     """Work that is cancelled while it waits is never done, and another can take its place."""
     occupy(pool, gate)

@@ -52,6 +52,7 @@ def test_the_card_has_the_facts(card: str, fact: str) -> None:
     assert fact in card
 
 
+@pytest.mark.requirement("TRAIN-8")
 def test_intended_use_limits_and_licence_are_never_left_out(card: str, draft: Draft) -> None:
     """Whoever has the card knows what the model is not for."""
     assert draft.intended_use in card

@@ -234,6 +234,7 @@ def test_a_run_that_is_not_finished_and_evaluated_is_refused(tmp_path: Path, dam
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.requirement("TRAIN-6")
 def test_a_graph_that_differs_from_its_network_is_not_published(tmp_path: Path) -> None:
     """Of exploded logits the graph sees only that they are large, where the network still tells them apart."""
     network = make_network()
@@ -247,6 +248,7 @@ def test_a_graph_that_differs_from_its_network_is_not_published(tmp_path: Path) 
 
 
 @pytest.mark.system
+@pytest.mark.requirement("VER-1")
 def test_a_killed_publisher_leaves_nothing_half(tmp_path: Path, repository: Path) -> None:
     """SIGKILL as soon as anything is in the store: readers see a whole version or none, and publishing works again."""
     folder = make_run(tmp_path / "run", make_network())

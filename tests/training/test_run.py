@@ -39,6 +39,7 @@ def weights(out: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.system
+@pytest.mark.requirement("TRAIN-5")
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
     make_busi: MakeBusi, recipe: Path, tmp_path: Path
 ) -> None:

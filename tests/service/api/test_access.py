@@ -36,6 +36,7 @@ def guarded(start: Start, keyed: Keyed) -> TestClient:
     return start()
 
 
+@pytest.mark.requirement("ACC-1")
 def test_every_route_has_its_row(client: TestClient) -> None:
     """A new route is not there until somebody has decided who may call it; and no row is of a route that is gone."""
     described = client.get("/openapi.json").json()["paths"]
@@ -54,6 +55,7 @@ def test_every_route_has_its_row(client: TestClient) -> None:
     assert existing == rows
 
 
+@pytest.mark.requirement("ACC-1")
 def test_a_route_without_a_row_is_not_there(start: Start) -> None:
     """To forget the row opens nothing."""
     client = start()
@@ -135,6 +137,7 @@ def test_a_refused_request_is_counted_under_its_route(guarded: TestClient) -> No
     assert 'route="/v1/segment",status="401"' in metrics
 
 
+@pytest.mark.requirement("ACC-4")
 def test_a_body_is_not_read_for_nobody(guarded: TestClient) -> None:
     """Who may not call is told so before a byte of the upload is taken."""
     sent: list[str] = []

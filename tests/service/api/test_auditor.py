@@ -45,6 +45,7 @@ def lines(trail: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in written]
 
 
+@pytest.mark.requirement("AUD-1")
 def test_a_mask_is_recorded_with_who_which_image_and_which_version(
     audited: Callable[..., TestClient], trail: Path, image: bytes, tmp_path: Path
 ) -> None:
@@ -161,6 +162,7 @@ def test_an_answer_that_cannot_be_recorded_is_withheld(
     assert ["audit_resumed", "image_segmented"] == [line["act"] for line in lines(trail)][-2:]
 
 
+@pytest.mark.requirement("AUD-3")
 def test_an_operator_may_rather_have_answers(audited: Callable[..., TestClient], trail: Path, image: bytes) -> None:
     """With `continue` they come, and what was not recorded is counted."""
     client = audited(when_unwritable="continue")

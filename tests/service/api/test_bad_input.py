@@ -95,6 +95,7 @@ def post(client: TestClient, bad: Bad) -> Any:
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.requirement("BAD-1")
 def test_bad_input_is_answered_by_a_problem_that_says_what_to_do(client: TestClient, name: str) -> None:
     """Problem details in every case, with all members, and not a word of the input; and the next image is segmented."""
     bad = BAD[name]

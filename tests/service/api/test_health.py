@@ -36,6 +36,7 @@ def test_the_process_is_alive(client: TestClient) -> None:
     assert {"status": "alive"} == client.get("/livez").json()
 
 
+@pytest.mark.requirement("OPS-1")
 def test_readiness_tells_version_self_test_and_queue(client: TestClient) -> None:
     """What answers, how the reference images went, and how much is waiting."""
     ready = client.get("/readyz").json()
@@ -68,6 +69,7 @@ def put_a_file_beside(store: ModelStore) -> str:
 
 
 @pytest.mark.parametrize("damage", [remove_the_model, flip_a_bit, put_a_file_beside])
+@pytest.mark.requirement("OPS-1")
 def test_a_damaged_version_is_never_served(
     start: Start,
     published_store: ModelStore,
@@ -132,6 +134,7 @@ def test_a_stopping_service_is_not_ready_but_answers(start: Start, image: bytes)
     assert 200 == client.post("/v1/segment", content=image, headers=PNG).status_code
 
 
+@pytest.mark.requirement("OPS-5")
 def test_every_segmentation_is_counted_and_each_stage_timed(start: Start, image: bytes) -> None:
     """By model, version, outcome and format; refusals by their reason."""
     client = start()

@@ -151,6 +151,7 @@ def test_the_log_has_one_line_a_request_and_nothing_of_its_content(
     assert "MUSTERMANN" not in caplog.text
 
 
+@pytest.mark.requirement("BAD-2")
 def test_documented_codes_are_those_that_exist(repository: Path) -> None:
     """docs/api.md lists every code under its status, and no other."""
     section = (repository / "docs" / "api.md").read_text(encoding="utf-8").split("## Problems")[1].split("## ")[0]

@@ -60,6 +60,7 @@ def test_the_json_answer_is_as_documented(client: TestClient, image: bytes) -> N
     assert json.loads(SegmentationAnswer.model_validate(content).model_dump_json()) == content
 
 
+@pytest.mark.requirement("SEG-10")
 def test_the_answer_says_what_gave_it(start: Start, image: bytes, published_store: ModelStore) -> None:
     """Name, number and digest of the version, and what computed it, in full precision."""
     version = published_store.version("efsnet", "production")
@@ -84,6 +85,7 @@ def test_masks_and_areas_agree(client: TestClient, image: bytes) -> None:
         assert area["label"] == CLASSES[area["number"]]
 
 
+@pytest.mark.requirement("SEG-2")
 def test_the_mask_lies_on_the_lesion(client: TestClient, image: bytes, pixels: NDArray[np.uint8]) -> None:
     """Nearly all pixels of the squares, and hardly any other, are given their class."""
     given = mask_of(client.post(URL, params={"format": "png"}, content=image, headers=PNG).content)
@@ -92,6 +94,7 @@ def test_the_mask_lies_on_the_lesion(client: TestClient, image: bytes, pixels: N
     assert (given == expected).mean() > 0.98
 
 
+@pytest.mark.requirement("AREA-1")
 def test_classes_are_listed_even_if_absent(client: TestClient) -> None:
     """A dark image has zero benign and zero malignant pixels, no lesion, and no confidence in what is not there."""
     content = answer(client, encoded(np.full((200, 200), 20, np.uint8)))
@@ -102,6 +105,7 @@ def test_classes_are_listed_even_if_absent(client: TestClient) -> None:
     assert [] == content["lesions"]
 
 
+@pytest.mark.requirement("SEG-3")
 def test_every_format_tells_the_same(client: TestClient, image: bytes) -> None:
     """JSON, run lengths and PNG hold the same mask, and the PNG's headers the same areas."""
     content = answer(client, image)
@@ -129,6 +133,7 @@ def test_the_overlay_is_the_image_with_the_lesions_drawn(client: TestClient, ima
 
 
 @pytest.mark.parametrize("asked", ["png", "overlay", "json"])
+@pytest.mark.requirement("SEG-2")
 def test_the_mask_can_be_had_on_the_networks_grid(client: TestClient, image: bytes, asked: str) -> None:
     """`mask_space=model` gives the 64 x 64 pixels that the network saw."""
     response = client.post(URL, params={"format": asked, "mask_space": "model"}, content=image, headers=PNG)
@@ -139,6 +144,7 @@ def test_the_mask_can_be_had_on_the_networks_grid(client: TestClient, image: byt
             assert (64, 64) == picture.size
 
 
+@pytest.mark.requirement("AREA-2")
 def test_areas_in_mm2_need_a_pixel_spacing(client: TestClient, image: bytes) -> None:
     """Without one they are null: a spacing is never invented."""
     assert all(area["area_mm2"] is None for area in answer(client, image)["classes"])
@@ -191,6 +197,7 @@ def test_an_answer_that_nobody_accepts_is_refused(client: TestClient, image: byt
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+@pytest.mark.requirement("SEG-1")
 def test_every_format_of_image_is_taken_as_form_and_as_body(
     client: TestClient, pixels: NDArray[np.uint8], kind: str
 ) -> None:
@@ -225,6 +232,7 @@ def test_every_stage_is_timed(client: TestClient, image: bytes) -> None:
         ("aspect_ratio_changed", np.random.default_rng(4).integers(0, 255, (200, 500), np.uint8)),
     ],
 )
+@pytest.mark.requirement("SEG-11")
 def test_an_unusual_image_gets_an_answer_with_a_warning(
     client: TestClient, code: str, pixels: NDArray[np.generic]
 ) -> None:
@@ -242,6 +250,7 @@ def test_a_usual_image_has_no_warning(client: TestClient, busi: Path) -> None:
     assert [] == answer(client, image)["warnings"]
 
 
+@pytest.mark.requirement("SEG-1")
 def test_a_real_image_is_answered(client: TestClient, busi: Path) -> None:
     """An image of BUSI, as published."""
     content = answer(client, (busi / "benign" / "benign (51).png").read_bytes())

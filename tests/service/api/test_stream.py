@@ -120,6 +120,7 @@ def test_one_frame_without_the_lesion_does_not_lose_it(client: TestClient, image
     assert classes(shown).any()
 
 
+@pytest.mark.requirement("UI-4")
 def test_newest_frame_wins(start: Start, gated: Callable[[Version], LoadedVersion], gate: Gate, image: bytes) -> None:
     """Frames that come while all workers are busy replace each other, and are counted."""
     client = start(load_version=gated, workers=1)
@@ -138,6 +139,7 @@ def test_newest_frame_wins(start: Start, gated: Callable[[Version], LoadedVersio
     assert [1, 6] == answered
 
 
+@pytest.mark.requirement("UI-4")
 def test_stream_keeps_its_version(
     start: Start, published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes], image: bytes
 ) -> None:

@@ -129,6 +129,7 @@ def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
         read(request([], content_length="1001"), max_bytes=1000)
 
 
+@pytest.mark.requirement("BAD-3")
 def test_a_body_is_refused_as_soon_as_it_is_over_the_limit() -> None:
     """A body of unknown length is read up to the limit and no further."""
     unread = pieces(b"x" * 5000, size=100)
@@ -173,6 +174,7 @@ def opened() -> list[str]:
 
 
 @pytest.mark.parametrize("as_form", [True, False])
+@pytest.mark.requirement("PRIV-2")
 def test_an_upload_never_touches_the_disk(opened: list[str], *, as_form: bool) -> None:
     """While 5 MB arrive, no file is opened to write to."""
     content = b"\x89PNG" * 1_250_000

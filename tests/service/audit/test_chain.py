@@ -34,6 +34,7 @@ def test_a_whole_chain_is_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("place", range(1, 5))
+@pytest.mark.requirement("AUD-2")
 def test_a_line_that_was_taken_out_is_missed(place: int) -> None:
     """Wherever but at an end, where the number of the first and the hash of the last tell."""
     rest = [line for number, line in enumerate(lines(6)) if number != place]
@@ -43,6 +44,7 @@ def test_a_line_that_was_taken_out_is_missed(place: int) -> None:
 
 
 @pytest.mark.parametrize("place", range(5))
+@pytest.mark.requirement("AUD-2")
 def test_a_line_that_was_changed_is_found(place: int) -> None:
     """Each but the last, after which nothing has its hash."""
     changed = lines(6)

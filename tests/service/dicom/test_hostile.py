@@ -180,6 +180,7 @@ def hold(client: TestClient, count: int, seed: int) -> None:
     assert slowest < LONGEST_S
 
 
+@pytest.mark.requirement("BAD-5")
 def test_damaged_files_are_answered_or_refused(client: TestClient) -> None:
     """Some hundreds, the same each time."""
     hold(client, 400, seed=1)

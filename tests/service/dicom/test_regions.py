@@ -25,6 +25,7 @@ def ellipse(rows: int, columns: int, centre: tuple[float, float], radii: tuple[f
         ((64, 0, 639, 575), 0.01, -0.02),
     ],
 )
+@pytest.mark.requirement("AREA-3")
 def test_the_area_of_an_ellipse_is_that_of_its_radii(
     analyse: Analyse, box: tuple[int, int, int, int], delta_x_cm: float, delta_y_cm: float
 ) -> None:

@@ -82,6 +82,7 @@ def _items(data_set: Dataset) -> list[Dataset]:
     return found
 
 
+@pytest.mark.requirement("PACS-4")
 def test_a_segmentation_reads_back_to_the_very_same_masks(analyse: Analyse) -> None:
     """Class by class, though segment numbers begin at 1 whatever the class."""
     analysis = analyse(instance(GREY, regions=[WHOLE]))

@@ -82,6 +82,7 @@ def compressed(syntax: str) -> bytes:
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+@pytest.mark.requirement("PACS-1")
 def test_lossless_compression_changes_no_pixel(syntax: str, decoder: DecoderProcess) -> None:
     """It is undone in the decoders' own process."""
     np.testing.assert_array_equal(read(compressed(syntax), decoder).displayed(0), GREY)
@@ -154,6 +155,7 @@ def test_a_palette_is_looked_up() -> None:
     assert [0x11, 0x22, 0x33] == read(part10(made)).displayed(0)[20, 20].tolist()
 
 
+@pytest.mark.requirement("PACS-1")
 def test_the_tissue_is_what_is_analysed() -> None:
     """Cropped to it, in millimetres of its own; the curve beside it is not looked at."""
     curve = region((0, 0, 159, 20), RegionSpatialFormat=3, RegionDataType=3)
@@ -190,6 +192,7 @@ def test_without_regions_all_is_analysed_and_nothing_is_measured_in_millimetres(
         (instance(GREY, PhotometricInterpretation="HSV"), TransferSyntaxUnsupported),
     ],
 )
+@pytest.mark.requirement("PACS-2")
 def test_what_cannot_be_segmented_is_refused_for_what_it_is(made: Dataset, error: type[Exception]) -> None:
     """By an error of its own, which says nothing of the patient."""
     with pytest.raises(error) as raised:

@@ -168,6 +168,7 @@ def errors_in(file: bytes, folder: Path) -> list[str]:
     return [line for line in told if re.match(r"\(?.*\bError\b", line)]
 
 
+@pytest.mark.requirement("PACS-3")
 def test_results_are_valid(analysis: Analysis, tmp_path: Path) -> None:
     """Whatever the source and whatever was found: dciodvfy finds no error."""
     for role, result in results(analysis, ALL):
@@ -214,6 +215,7 @@ def _read(
     return np.asarray(read[..., 0], dtype=np.bool_)
 
 
+@pytest.mark.requirement("PACS-3")
 def test_results_are_of_the_same_patient_and_study(analysis: Analysis) -> None:
     """Whatever letters the source is written in; what it does not say is there, and empty."""
     source = analysis.source.header

@@ -42,6 +42,7 @@ def test_what_is_found_is_a_seg_and_an_sr(pacs: FakePacs, connect: Connect) -> N
     assert list(pacs.instances)[1:] == [result.sop_instance_uid for result in job.results]
 
 
+@pytest.mark.requirement("PACS-6")
 def test_where_nothing_is_found_there_is_an_sr_alone(pacs: FakePacs, connect: Connect) -> None:
     """A negative report, no segmentation."""
     pacs.add(image())
@@ -97,6 +98,7 @@ def test_reanalysis_adds_the_results_of_the_new_version(pacs: FakePacs, connect:
     assert roles(pacs) == (2, 2)
 
 
+@pytest.mark.requirement("PACS-7")
 def test_results_that_a_person_deleted_are_not_made_again(pacs: FakePacs, connect: Connect) -> None:
     """Neither by an event, nor by a search, nor by a reanalysis; a tombstone is kept."""
     pacs.add(image())
@@ -115,6 +117,7 @@ def test_results_that_a_person_deleted_are_not_made_again(pacs: FakePacs, connec
     assert roles(pacs) == (0, 0)
 
 
+@pytest.mark.requirement("PACS-8")
 def test_a_dry_run_stores_nothing(pacs: FakePacs, connect: Connect) -> None:
     """The image is analysed, the PACS is as it was, and the image can be answered later."""
     pacs.add(image())
@@ -180,6 +183,7 @@ def test_a_wrong_password_drops_nothing(pacs: FakePacs, connect: Connect) -> Non
     assert roles(pacs) == (1, 1)
 
 
+@pytest.mark.requirement("PACS-9")
 def test_what_the_pacs_refuses_for_good_is_in_the_failed_list(pacs: FakePacs, connect: Connect) -> None:
     """With the reason that the PACS gives, though its status were one of success."""
     pacs.add(image())

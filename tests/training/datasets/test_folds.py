@@ -27,12 +27,14 @@ def records() -> tuple[Record, ...]:
     )
 
 
+@pytest.mark.requirement("TRAIN-1")
 def test_the_folds_in_the_repository_are_those_of_the_seeded_command(records: tuple[Record, ...]) -> None:
     """Folds are never redrawn: what the command draws is what is committed."""
     assert FOLDS.read_text(encoding="utf-8") == folds_as_csv(records)
 
 
 @pytest.mark.parametrize("fold", range(FOLD_COUNT))
+@pytest.mark.requirement("TRAIN-1")
 def test_no_scene_is_in_two_parts(records: tuple[Record, ...], fold: int) -> None:
     """Training, validation and test share no scene, and contradictory images are in none of them."""
     parts = split(records, fold)
@@ -82,6 +84,7 @@ def test_scenes_that_busi_does_not_have_are_dealt_out_too(records: tuple[Record,
     assert set(alone.test) | set(split(records, 0).test) == set(mixed.test)
 
 
+@pytest.mark.requirement("TRAIN-1")
 def test_a_patient_is_never_on_both_sides(records: tuple[Record, ...]) -> None:
     """Of a set that names patients all images of one go together, and all of them are tested: each is a view."""
     views = [

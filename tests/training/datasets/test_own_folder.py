@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.requirement("TRAIN-7")
 def test_images_are_read_as_the_table_says(folder: Path) -> None:
     """The set has the folder's name; a normal image needs no mask; images of a patient go together."""
     benign, malignant, normal = read([folder])
@@ -89,6 +90,7 @@ def test_a_wrong_line_is_told(folder: Path, line: str, words: str) -> None:
         read_own_folder(folder)
 
 
+@pytest.mark.requirement("TRAIN-7")
 def test_every_problem_of_the_files_is_listed(folder: Path) -> None:
     """An empty mask of a tumour, a lesion in a normal image, another size, other values, files that nothing names."""
     for name, kind in (("d", "benign"), ("e", "benign"), ("f", "benign"), ("g", "benign")):

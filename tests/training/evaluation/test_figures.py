@@ -263,6 +263,7 @@ def test_a_figure_is_shown_as_people_read_it(unit: str, shown: str, interval: st
     assert (shown, interval) == (figure.shown(), figure.interval())
 
 
+@pytest.mark.requirement("TRAIN-2")
 def test_every_figure_is_defined_where_people_read(of: Of, repository: Path) -> None:
     """Each has a label, a definition, and its line in docs/evaluation.md."""
     values = of((BENIGN, BENIGN))

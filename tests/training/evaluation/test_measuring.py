@@ -113,6 +113,7 @@ def test_pixels_are_counted_by_reference_and_prediction() -> None:
 
 
 @pytest.mark.parametrize("found", [HALF, SHIFTED, ONE_OF_TWO, EMPTY])
+@pytest.mark.requirement("TRAIN-3")
 def test_dice_of_a_case_is_monais(found: NDArray[np.bool_]) -> None:
     """Worked out from the counts, which are all that a case keeps."""
     counts = confusion_counts(LabelMap(found.astype(np.uint8)), LabelMap(LESION.astype(np.uint8)))
@@ -137,6 +138,7 @@ def random_map(side: int = 64) -> ProbabilityMap:
     return ProbabilityMap((raw / raw.sum(axis=0)).astype(np.float32))
 
 
+@pytest.mark.requirement("TRAIN-3")
 def test_calibration_is_torchmetrics() -> None:
     """Fifteen bins of the most probable class; Brier is the mean squared distance of all three."""
     probabilities = random_map()

@@ -126,6 +126,7 @@ def test_an_interval_of_a_mean_is_that_of_theory() -> None:
     assert (low - value, high - value) == pytest.approx((-0.098, 0.098), abs=0.012)
 
 
+@pytest.mark.requirement("TRAIN-2")
 def test_copies_of_an_image_do_not_narrow_an_interval() -> None:
     """Ten images of each patient are not ten patients."""
     values = np.random.default_rng(1).normal(size=100)

@@ -157,6 +157,7 @@ def test_of_a_set_one_image_of_a_scene_is_tested_and_no_contradiction() -> None:
     assert ["one/a.png", "two/a.png"] == [record.key for record in to_be_tested(made)]
 
 
+@pytest.mark.requirement("TRAIN-4")
 def test_a_version_is_measured_on_what_it_has_not_learnt_from(
     records: Sequence[Record],
     published_store: ModelStore,
