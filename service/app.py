@@ -23,6 +23,7 @@ from service.api.models import model_routes
 from service.api.observer import Observer
 from service.api.pacs import pacs_routes
 from service.api.page import add_page
+from service.api.rates import Rates
 from service.api.segment import segment_routes
 from service.api.shadow import shadow_routes
 from service.api.stream import LiveService, stream_routes
@@ -33,6 +34,7 @@ from service.decisions import Decisions
 from service.dicom.analyser import Analyser
 from service.dicom.source import Limits
 from service.history import History
+from service.holders import Holders
 from service.keys import KeyRing
 from service.live.streams import Streams
 from service.loads import Load, Loader
@@ -66,7 +68,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
 
     Raises:
         KeyUnusable: The folder of trusted keys holds none, or something else.
-        SettingsInvalid: The certificates for the PACS cannot be used.
+        SettingsInvalid: The certificates for the PACS, or of the issuer of tokens, cannot be used.
         JobsUnusable: The database of the jobs cannot be opened.
     """
     workers = settings.workers or available_cores()
@@ -86,8 +88,8 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     corrections = Corrections(settings.corrections)
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
-    keys = KeyRing(settings.keys_file)
-    live = LiveService(segmenter, Streams(pool, metrics, limit=settings.stream.limit), keys, metrics, settings)
+    holders = _holders(settings)
+    live = LiveService(segmenter, Streams(pool, metrics, limit=settings.stream.limit), holders, metrics, settings)
 
     async def follow(app: FastAPI) -> None:
         await asyncio.shield(app.state.loading)
@@ -146,9 +148,26 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     return app
 
 
+def _holders(settings: Settings) -> Holders:
+    """Who may; where an issuer is named, everybody needs a token or a key."""
+    issuer = settings.oidc.issuer is not None
+    keys = KeyRing(settings.keys_file, asked_for=issuer)
+    if not issuer:
+        return Holders(keys)
+    from service.tokens import Tokens  # noqa: PLC0415 (a service without an issuer never loads it)
+
+    return Holders(keys, Tokens(settings.oidc))
+
+
 def _add_layers(app: FastAPI, settings: Settings, live: LiveService, metrics: Metrics, trail: Trail) -> None:
     """What a request passes on its way in, the innermost first."""
-    app.add_middleware(access.Guard, keys=live.keys, tickets=live.tickets, origins=settings.stream.origins.split(","))
+    app.add_middleware(
+        access.Guard,
+        holders=live.holders,
+        rates=Rates(wrong=settings.wrong_keys_per_minute, requests=settings.requests_per_minute),
+        tickets=live.tickets,
+        origins=settings.stream.origins.split(","),
+    )
     app.add_middleware(Auditor, trail=trail)
     app.add_middleware(Observer, metrics=metrics, root_path=settings.root_path)
 

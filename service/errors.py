@@ -19,6 +19,8 @@
   - CredentialsMissing: this takes an API key
   - CredentialsInvalid: this API key is worth nothing
   - ScopeMissing: the API key is for other things
+  - RateLimited: wrong keys, or requests, come too often
+  - IssuerUnavailable: a token cannot be checked now
   - TicketInvalid: this ticket opens no stream
   - OriginRefused: a page of another site wants to open a stream
   - TooManyStreams: there are as many live streams as there may be
@@ -136,6 +138,14 @@ class CredentialsInvalid(ServiceError):
 
 class ScopeMissing(ServiceError):
     """The API key that was sent is for other things."""
+
+
+class RateLimited(ServiceError):
+    """Wrong keys come from one address, or requests of one key, more often than the operator allows."""
+
+
+class IssuerUnavailable(ServiceError):
+    """The issuer of tokens cannot be asked for the key that a token is signed with."""
 
 
 class TicketInvalid(ServiceError):

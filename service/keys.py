@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,8 @@ from service.errors import (
 Scope = Literal["infer", "read", "correct", "publish", "admin"]
 """`infer`: segment images. `read`: see what is published and how it does. `correct`: have corrections kept for
 training. `publish`: decide which version answers. `admin`: all of these."""
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 WITHOUT_KEYS: frozenset[Scope] = frozenset(("infer", "read", "correct"))
 """What everybody may who reaches the service, while it has no keys."""
@@ -74,13 +76,18 @@ class _Keys(BaseModel):
 
 
 class KeyRing:
-    """The keys of a file, which is read again whenever it changes."""
+    """The keys of a file, which is read again whenever it changes.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        asked_for: That a key, or what counts as one, is needed though none was ever made.
+    """
+
+    def __init__(self, path: Path, *, asked_for: bool = False) -> None:
         self.path = path
         self._mark: tuple[int, ...] | None = None
         self._keys: tuple[Key, ...] = ()
-        self._asked_for = False
+        self._asked_for = asked_for
 
     @property
     def keys(self) -> tuple[Key, ...]:

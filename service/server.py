@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import socket
+import ssl
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from service.errors import ModelNotReady, SettingsInvalid
 from service.keys import KeyRing
 from service.settings import Settings
+from service.tls_settings import TlsSettings
 
 TICK_S = 0.1
 
@@ -43,11 +45,33 @@ def require_keys(settings: Settings, keys: KeyRing, *, contained: bool) -> None:
         StateUnusable: It cannot be found out whether there are keys.
     """
     address = settings.reached_at(contained=contained)
-    if address and settings.open_to_network == "no" and not keys.asked_for:
+    if address and settings.open_to_network == "no" and not (keys.asked_for or settings.oidc.issuer):
         raise SettingsInvalid(
             f"At {address} others than this machine could use the service, and there are no API "
             "keys: make one with `python -m service keys create`, or set EFSNET_OPEN_TO_NETWORK=without-keys."
         )
+
+
+def check_tls(settings: TlsSettings) -> None:
+    """Refuses certificates and keys that cannot be used, before anything is started.
+
+    Raises:
+        SettingsInvalid: With the file, and what is wrong with it.
+    """
+    if settings.certificate is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+        if settings.client_ca:
+            context.load_verify_locations(settings.client_ca)
+    except ssl.SSLError as error:
+        raise SettingsInvalid(
+            "EFSNET_TLS_CERTIFICATE, EFSNET_TLS_KEY and EFSNET_TLS_CLIENT_CA are PEM files, the key that of the "
+            f"certificate and without a password: {error.reason or 'they cannot be read'}."
+        ) from error
+    except OSError as error:
+        raise SettingsInvalid(f"A file of EFSNET_TLS_… cannot be read: {error.strerror}.") from error
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
@@ -86,6 +110,12 @@ class Server(uvicorn.Server):
     """uvicorn, which says when the service can be used, and becomes not ready before it closes its port."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
+        """Makes it ready to run.
+
+        Raises:
+            SettingsInvalid: A file of TLS cannot be used.
+        """
+        check_tls(settings.tls)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -94,6 +124,10 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                ssl_certfile=settings.tls.certificate,
+                ssl_keyfile=settings.tls.key,
+                ssl_ca_certs=settings.tls.client_ca and str(settings.tls.client_ca),
+                ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls.client_ca else ssl.CERT_NONE,
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=settings.trusted_proxies,
                 ws=StreamProtocol,
@@ -130,7 +164,7 @@ class Server(uvicorn.Server):
     async def _announce(self) -> None:
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
-        address = f"http://{host}:{port}"
+        address = f"{'https' if self._settings.tls.certificate else 'http'}://{host}:{port}"
         await self._state.loading
         try:
             version = self._state.versions.default.version

@@ -26,13 +26,17 @@ from efsnet.specification import Precision
 from model_store.signatures import RELEASE_KEYS, SignaturePolicy, Trust
 from service.audit_settings import AuditSettings
 from service.errors import SettingsInvalid
+from service.oidc_settings import OidcSettings
 from service.pacs_settings import PacsSettings
 from service.stream_settings import StreamSettings
+from service.tls_settings import TlsSettings
 
 _PARTS: dict[int | str, type[BaseModel]] = {
     "audit": AuditSettings,
+    "oidc": OidcSettings,
     "pacs": PacsSettings,
     "stream": StreamSettings,
+    "tls": TlsSettings,
 }
 
 ELSEWHERE = frozenset({"EFSNET_CPUS", "EFSNET_DATA", "EFSNET_MEMORY"})
@@ -84,6 +88,10 @@ class Settings(BaseSettings):
     """`without-keys`: listens beyond this machine though there are no API keys, and answers whoever reaches it."""
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     """Addresses of proxies whose word is taken for who asks (`X-Forwarded-For`), with commas; nobody's by default."""
+    wrong_keys_per_minute: NonNegativeInt = 30
+    """Wrong keys or tokens that are looked at from one address within a minute; 0 looks at any number."""
+    requests_per_minute: NonNegativeInt = 0
+    """Requests that one key or token may make within a minute; 0 sets no limit."""
     root_path: Annotated[str, AfterValidator(_path_of_a_url)] = ""
     """Path under which a proxy publishes the service, such as `/efsnet`."""
     store: Annotated[Path, AfterValidator(Path.expanduser), Field(validate_default=True)] = Path(
@@ -140,10 +148,14 @@ class Settings(BaseSettings):
     """Database of the jobs, as SQLAlchemy names it; by default SQLite in the folder of `EFSNET_STATE`."""
     audit: AuditSettings = AuditSettings()
     """The audit trail, each knob as a variable `EFSNET_AUDIT_…`."""
+    oidc: OidcSettings = OidcSettings()
+    """Tokens of an issuer, each knob as a variable `EFSNET_OIDC_…`."""
     pacs: PacsSettings = PacsSettings()
     """The connection to a PACS, each knob as a variable `EFSNET_PACS_…`."""
     stream: StreamSettings = StreamSettings()
     """Live streams, each knob as a variable `EFSNET_STREAM_…`."""
+    tls: TlsSettings = TlsSettings()
+    """TLS without a proxy, each knob as a variable `EFSNET_TLS_…`."""
 
     @model_validator(mode="after")
     def _state_is_not_in_the_store(self) -> Self:

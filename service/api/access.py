@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import errors
 from service.api import problems
-from service.keys import KeyRing
+from service.api.rates import Rates
+from service.holders import Holders
+from service.keys import Key
 from service.keys import Scope as KeyScope
 from service.live.tickets import Tickets
 
@@ -90,14 +92,18 @@ class Guard:
 
     Args:
         app: What is guarded.
-        keys: Who may.
+        holders: Who may.
+        rates: How often.
         tickets: Which open a stream in place of a key.
         origins: Sites beside our own whose pages may open streams.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, tickets: Tickets, origins: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, holders: Holders, rates: Rates, tickets: Tickets, origins: Collection[str]
+    ) -> None:
         self._app = app
-        self._keys = keys
+        self._holders = holders
+        self._rates = rates
         self._tickets = tickets
         self._origins = origins
 
@@ -107,9 +113,9 @@ class Guard:
             request = HTTPConnection(scope)
             try:
                 if scope["type"] == "http":
-                    self._check(scope)
+                    await self._check(scope)
                 else:
-                    self._check_stream(request)
+                    await self._check_stream(request)
             except HTTPException as error:
                 await problems.of_http(request, error)(scope, receive, send)
                 return
@@ -118,7 +124,7 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
-    def _check_stream(self, opening: HTTPConnection) -> None:
+    async def _check_stream(self, opening: HTTPConnection) -> None:
         if _path(opening.scope) != STREAM:
             raise HTTPException(404)
         origin = opening.headers.get("origin", "").lower()  # only browsers send one
@@ -132,12 +138,23 @@ class Guard:
             )
         ticket, header = opening.query_params.get("ticket"), opening.headers.get("authorization")
         if ticket is not None and header is None:
-            key = self._keys.named(self._tickets.redeem(ticket).key_id, "infer")
+            key = self._holders.named(self._tickets.redeem(ticket).key_id, "infer")
         else:
-            key = self._keys.holder(header, "infer")
+            key = await self._holder(opening.scope, header, "infer")
         opening.scope["state"]["key"] = key
 
-    def _check(self, scope: Scope) -> None:
+    async def _holder(self, scope: Scope, header: str | None, needed: KeyScope) -> Key | None:
+        try:
+            key = await self._holders.holder(header, needed)
+        except errors.CredentialsInvalid:
+            # Counted when they are wrong alone: who knocks at every door keeps nobody with a key out.
+            self._rates.count_wrong((scope.get("client") or ("",))[0])
+            raise
+        if key:
+            self._rates.count_request(key.id)
+        return key
+
+    async def _check(self, scope: Scope) -> None:
         path = _path(scope)
         routes = [route for route in ROUTES if route.matches(path)]
         if not routes:
@@ -149,7 +166,7 @@ class Guard:
             raise HTTPException(405, headers={"Allow": allowed})
         if route.scope is not None:
             headers = Headers(scope=scope)
-            scope["state"]["key"] = self._keys.holder(headers.get("authorization"), route.scope)
+            scope["state"]["key"] = await self._holder(scope, headers.get("authorization"), route.scope)
             if route.scope in ("publish", "admin") or (route.path == JOBS and route.methods == "POST"):
                 _refuse_large(headers)
 
@@ -171,7 +188,7 @@ def describe(app: FastAPI) -> None:
     describe_rest = app.openapi
     refusals = problems.responses(
         *(errors.CredentialsMissing, errors.CredentialsInvalid, errors.ScopeMissing),
-        *(errors.KeysUnusable, errors.StateUnusable),
+        *(errors.KeysUnusable, errors.StateUnusable, errors.RateLimited, errors.IssuerUnavailable),
     )
 
     def described() -> dict[str, Any]:
@@ -180,7 +197,8 @@ def describe(app: FastAPI) -> None:
             "key": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "An API key, as `python -m service keys create` makes; needed once there is one.",
+                "description": "An API key, as `python -m service keys create` makes, needed once there is one; "
+                "or a token of the issuer that EFSNET_OIDC_ISSUER names.",
             }
         }
         for route in ROUTES:

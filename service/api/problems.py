@@ -44,6 +44,8 @@ KINDS: dict[type[Exception], Kind] = {
     errors.CredentialsMissing: Kind(401, "credentials_missing", "This takes an API key"),
     errors.CredentialsInvalid: Kind(401, "credentials_invalid", "The API key is worth nothing"),
     errors.ScopeMissing: Kind(403, "scope_missing", "The API key is for other things"),
+    errors.RateLimited: Kind(429, "rate_limited", "This comes too often", retry_after_s=60),
+    errors.IssuerUnavailable: Kind(503, "issuer_unavailable", "Tokens cannot be checked now", retry_after_s=10),
     errors.TicketInvalid: Kind(401, "ticket_invalid", "The ticket opens no stream"),
     errors.OriginRefused: Kind(403, "origin_refused", "Pages of this site may not open streams"),
     errors.MediaTypeNotOffered: Kind(406, "media_type_not_offered", "No accepted media type can be answered"),

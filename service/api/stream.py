@@ -17,7 +17,8 @@ from model_store.loading import LoadedVersion
 from service.api.problems import responses
 from service.api.stream_messages import IssuedTicket, Ready, Statistics, StreamQuery
 from service.errors import FrameMalformed, ModelNotReady, QueueFull, ServiceError, TooManyStreams
-from service.keys import Key, KeyRing
+from service.holders import Holders
+from service.keys import Key
 from service.live.messages import FrameMessage, MaskFormat
 from service.live.stream import Stream
 from service.live.streams import Allowance, Streams, until_one_ends
@@ -69,17 +70,17 @@ class LiveService:
     Args:
         segmenter: Whose versions and workers answer.
         streams: All of them.
-        keys: Who may have one.
+        holders: Who may have one.
         metrics: To be told.
         settings: Of the application.
     """
 
     def __init__(
-        self, segmenter: Segmenter, streams: Streams, keys: KeyRing, metrics: Metrics, settings: Settings
+        self, segmenter: Segmenter, streams: Streams, holders: Holders, metrics: Metrics, settings: Settings
     ) -> None:
         self.versions = segmenter.versions
         self.streams = streams
-        self.keys = keys
+        self.holders = holders
         self.metrics = metrics
         self.tickets = Tickets(settings.stream.ticket_s)
         self.settings = settings.stream
@@ -217,7 +218,7 @@ class _Conversation:
             if self._websocket.app.state.stopping:
                 raise Ended(GOING_AWAY, "The service stops.")
             key: Key | None = self._websocket.state.key
-            self._live.keys.named(key.id if key else "", "infer")  # it may have been revoked
+            self._live.holders.named(key.id if key else "", "infer")  # it may have been revoked
             await self._send_text(Statistics.of(self._stream.counts).model_dump_json())
 
     async def _send_text(self, text: str) -> None:

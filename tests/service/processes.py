@@ -29,7 +29,7 @@ class Service:
     @property
     def address(self) -> str:
         """Where it is."""
-        found = re.search(r"http://[^/]+", self.said)
+        found = re.search(r"https?://[^/]+", self.said)
         assert found, self.said
         return found[0]
 

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
@@ -201,3 +202,11 @@ def test_a_path_below_a_root_path_takes_the_same_key(start: Start, keyed: Keyed)
 
     for path in ("/v1/models", "/efsnet/v1/models"):
         assert (401, 200) == (client.get(path).status_code, client.get(path, headers=headers).status_code)
+
+
+def test_the_documented_table_of_routes_is_the_one_that_holds(repository: Path) -> None:
+    """Method, path and scope of each."""
+    text = (repository / "docs" / "keys.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z, ]+) \| `([^`]+)` \| (\w+) \|$", text, re.MULTILINE)
+
+    assert [(route.methods.replace(" ", ", "), route.path, route.scope or "everybody") for route in ROUTES] == rows
