@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from service.connections import bounded
 from service.errors import ModelNotReady, SettingsInvalid
 from service.keys import KeyRing
 from service.settings import Settings
@@ -130,6 +131,7 @@ class Server(uvicorn.Server):
                 ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls.client_ca else ssl.CERT_NONE,
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=settings.trusted_proxies,
+                http=bounded(settings.connections),
                 ws=StreamProtocol,
                 ws_max_size=settings.stream.max_bytes,
                 ws_ping_interval=PING_S,

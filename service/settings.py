@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     """`without-keys`: listens beyond this machine though there are no API keys, and answers whoever reaches it."""
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     """Addresses of proxies whose word is taken for who asks (`X-Forwarded-For`), with commas; nobody's by default."""
+    connections: PositiveInt = 1000
+    """Connections at the same time; one more is closed at once."""
     wrong_keys_per_minute: NonNegativeInt = 30
     """Wrong keys or tokens that are looked at from one address within a minute; 0 looks at any number."""
     requests_per_minute: NonNegativeInt = 0
