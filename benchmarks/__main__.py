@@ -184,5 +184,21 @@ def soak(
         raise typer.Exit(1)
 
 
+@app.command()
+def overload(
+    seconds: Annotated[
+        float, typer.Option(min=5, help="How long four times as much is asked for as can be done.")
+    ] = 300,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """What is refused and what is answered while four times the peak is asked for, whoever waits for an answer."""
+    from benchmarks import overload  # noqa: PLC0415 (as above)
+
+    figures = overload.measure(seconds)
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(overload.table(figures))
+
+
 if __name__ == "__main__":
     app()
