@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,8 @@ class LoadedVersion:
     """Who vouches for it; None if that was not asked, or if nobody does who is trusted."""
     doubt: SignatureUntrusted | None = None
     """What `require` would have refused it for, where the policy was `warn`."""
+    references: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The files of the reference images, so that they can be replayed again without the store."""
 
     @property
     def predictor(self) -> Predicting:
@@ -91,7 +93,17 @@ def load(
         shared = Predictor(contents[MODEL], specification, computation)
         predictors = (Batcher(shared, wait_s=computation.batch_wait_s),) * workers
     replay = tuple(_replayed(version, contents, predictors[0]))
-    return LoadedVersion(version, predictors, replay, signature, doubt)
+    references = {name: content for name, content in contents.items() if name.startswith("reference/")}
+    return LoadedVersion(version, predictors, replay, signature, doubt, references)
+
+
+def replay(loaded: LoadedVersion, predictor: Predicting) -> tuple[ReplayedImage, ...]:
+    """The reference images once more, with one of the predictors of a version that is loaded.
+
+    Raises:
+        ReplayDiffers: It does not give their label maps any more.
+    """
+    return tuple(_replayed(loaded.version, loaded.references, predictor))
 
 
 def _vouched(version: Version, trust: Trust) -> tuple[Signature | None, SignatureUntrusted | None]:

@@ -13,6 +13,7 @@ from model_store.loading import LoadedVersion, load
 from model_store.store import PRODUCTION, ModelStore
 from model_store.version import Version
 from service.api import access, problems
+from service.api.admin import admin_routes
 from service.api.aliases import alias_routes
 from service.api.auditor import Auditor
 from service.api.corrections import CorrectionBody, correction_routes
@@ -40,6 +41,7 @@ from service.live.streams import Streams
 from service.loads import Load, Loader
 from service.metrics import Metrics
 from service.segmentation import Segmenter
+from service.selftest import SelfTest
 from service.settings import Settings
 from service.shadow import Shadow
 from service.shelf import Shelf
@@ -86,6 +88,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     connection = _connection(settings, metrics, trail)
     analyser = Analyser(segmenter, Limits(settings.max_pixels, settings.max_frames, settings.max_dicom_bytes))
     corrections = Corrections(settings.corrections)
+    selftest = SelfTest(versions, pool, metrics, settings.selftest_s)
     shadow = Shadow(versions, pool, metrics, share=settings.shadow_share)
 
     holders = _holders(settings)
@@ -93,7 +96,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
 
     async def follow(app: FastAPI) -> None:
         await asyncio.shield(app.state.loading)
-        await versions.watch(settings.follow_s)
+        await asyncio.gather(versions.watch(settings.follow_s), selftest.watch())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -132,6 +135,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
         model_routes(versions, settings.read_trust),
         alias_routes(Decisions(history, versions)),
         shadow_routes(shadow, versions),
+        admin_routes(selftest),
         job_routes(connection),
         pacs_routes(connection),
         correction_routes(corrections, versions, settings),

@@ -15,6 +15,7 @@
   - MemoryShort: there is no memory for an image now
   - ClientGone: the client left before its answer was ready
   - ModelNotReady: the default version is not loaded
+    · SelfTestFailed: it does not give the label maps of its reference images any more
   - Stopping: the service takes no new work
   - CredentialsMissing: this takes an API key
   - CredentialsInvalid: this API key is worth nothing
@@ -122,6 +123,10 @@ class ClientGone(ServiceError):
 
 class ModelNotReady(ServiceError):
     """The version that answers by default is not loaded: it still loads, or is missing or damaged."""
+
+
+class SelfTestFailed(ModelNotReady):
+    """The version that answers by default does not give the label maps of its reference images any more."""
 
 
 class Stopping(ServiceError):

@@ -93,6 +93,12 @@ class Metrics:
             ("model", "version"),
             registry=registry,
         )
+        self.selftest_failed = Gauge(
+            "efs_selftest_failed",
+            "1 while a version that should answer does not give the label maps of its reference images any more.",
+            ("model", "version"),
+            registry=registry,
+        )
         self.class_fraction = Histogram(
             "efs_class_fraction",
             "Share of an image that is of a class.",

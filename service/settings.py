@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """Time between looks at the store for a new promotion."""
     shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the live images that the version of the alias `candidate` sees too, for comparison; 0 tries none."""
+    selftest_s: Annotated[float, Field(ge=1)] = 3600.0
+    """Time between two self-tests, which replay the reference images; what fails does not answer."""
     signatures: SignaturePolicy = "warn"
     """Versions without a trusted signature: `off` does not look, `warn` tells of them, `require` refuses them."""
     corrections: Annotated[Path | None, AfterValidator(_expanded)] = None

@@ -13,7 +13,7 @@ from model_store.promotions import Promotion, standing
 from model_store.seeding import seed
 from model_store.store import PRODUCTION
 from model_store.version import Version
-from service.errors import ModelNotReady, ServiceError
+from service.errors import ModelNotReady, SelfTestFailed, ServiceError
 from service.history import History
 from service.loads import Loader
 from service.metrics import Metrics
@@ -68,6 +68,8 @@ class Versions:
         self._outline: tuple[object, ...] | None = None  # none: it cannot be looked at
         self._detailed_outline: tuple[object, ...] | None = None
         self._tried_at_s = 0.0
+        self.failed: LoadedVersion | None = None
+        """What failed its last self-test."""
 
     @property
     def default(self) -> LoadedVersion:
@@ -75,10 +77,18 @@ class Versions:
 
         Raises:
             ModelNotReady: It is not loaded yet, or cannot be.
+            SelfTestFailed: It failed its last self-test.
         """
-        if (loaded := self._shelf.serving(PRODUCTION)) is None:
+        if (loaded := self.serving) is None:
             raise ModelNotReady(self._troubles.get(PRODUCTION, f"{self.model} is being loaded."))
+        if self.failed is loaded:
+            raise SelfTestFailed(f"{loaded.version} does not give the label maps of its reference images any more.")
         return loaded
+
+    @property
+    def serving(self) -> LoadedVersion | None:
+        """The same, also if it failed its last self-test."""
+        return self._shelf.serving(PRODUCTION)
 
     @property
     def candidate(self) -> LoadedVersion | None:

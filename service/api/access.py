@@ -55,6 +55,7 @@ ROUTES = (
     Route("PUT", "/v1/models/{name}/aliases/{alias}", "publish"),
     Route("POST", "/v1/models/{name}/aliases/{alias}/rollback", "publish"),
     Route("POST", "/v1/models/{name}/aliases/{alias}/withdraw", "publish"),
+    Route("POST", "/v1/admin/selftest", "admin"),
     Route("POST", JOBS, "infer"),
     Route("GET", JOBS, "read"),
     Route("GET", "/v1/jobs/{job}", "read"),

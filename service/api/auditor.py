@@ -19,6 +19,7 @@ ACT_OF: Mapping[tuple[str, str], str] = {
     ("PUT", "/v1/models/{name}/aliases/{alias}"): "version_promoted",
     ("POST", "/v1/models/{name}/aliases/{alias}/rollback"): "version_rolled_back",
     ("POST", "/v1/models/{name}/aliases/{alias}/withdraw"): "alias_withdrawn",
+    ("POST", "/v1/admin/selftest"): "self_tested",
     ("POST", "/v1/jobs"): "job_ordered",
     ("POST", "/v1/jobs/{job}/retry"): "job_retried",
     ("POST", "/v1/jobs/{job}/cancel"): "job_cancelled",

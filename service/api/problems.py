@@ -70,6 +70,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.TooManyStreams: Kind(429, "too_many_streams", "There are enough live streams", retry_after_s=10),
     errors.ClientGone: CLIENT_GONE,
     errors.ModelNotReady: Kind(503, "model_not_ready", "The model is not ready", retry_after_s=5),
+    errors.SelfTestFailed: Kind(503, "selftest_failed", "The model failed its self-test", retry_after_s=60),
     errors.KeysUnusable: Kind(503, "keys_unusable", "The API keys cannot be read"),
     errors.StoreSetBack: Kind(503, "store_set_back", "The model store was set back"),
     errors.VersionTooLarge: Kind(503, "version_too_large", "There is no memory for this version"),

@@ -233,6 +233,12 @@ class ReplayedImage(Schema):
     """Pixels of another class than the version's own label map has."""
 
 
+class SelfTested(Schema):
+    """The version that answers still gives the label maps of its reference images."""
+
+    replay: tuple[ReplayedImage, ...]
+
+
 class Ready(Schema):
     """The service can be used."""
 

@@ -44,6 +44,7 @@ ACTS: Mapping[str, Event] = {
     "version_promoted": _SOFTWARE,
     "version_rolled_back": _SOFTWARE,
     "alias_withdrawn": _SOFTWARE,
+    "self_tested": Event("110100", "Application Activity"),
     "key_made": _SECURITY,
     "key_revoked": _SECURITY,
 }
