@@ -74,6 +74,7 @@ class Loader:
         names = version.name, str(version.number)
         self._metrics.selftest_success.labels(*names).set_to_current_time()
         self._metrics.selftest_differing.labels(*names).set(differing)
+        self._metrics.selftest_failed.labels(*names).set(0)
         _LOG.info(
             "loaded model=%s version=%d digest=%s engine=%s precision=%s signer=%s differing_pixels=%d "
             "duration_s=%.2f memory_mb=%.1f",

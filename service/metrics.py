@@ -12,6 +12,7 @@ HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5,
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0)
 DICE_BUCKETS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 SHARE_BUCKETS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
+BRIGHTNESS_BUCKETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.75, 1.0)
 CONFIDENCE_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 1.0)
 
 
@@ -106,6 +107,16 @@ class Metrics:
             buckets=SHARE_BUCKETS,
             registry=registry,
         )
+        self.input_brightness = Histogram(
+            "efs_input_brightness",
+            "Mean grey value of an image, from 0 (black) to 1.",
+            ("model", "version"),
+            buckets=BRIGHTNESS_BUCKETS,
+            registry=registry,
+        )
+        self.remarks = Counter(
+            "efs_warnings", "Warnings that went with masks, by their code.", ("code",), registry=registry
+        )
         self.mask_confidence = Histogram(
             "efs_mask_confidence",
             "Mean confidence of a class, where an image has it.",
@@ -148,6 +159,13 @@ class Metrics:
             "efs_stream_frames",
             "Frames of ended and open streams: answered, dropped (a newer came), unsent (the client was slow).",
             ("outcome",),
+            registry=registry,
+        )
+        self.stream_changed = Counter(
+            "efs_stream_changed_pixels",
+            "Pixels that changed from a frame to the next in ended streams, of the shown mask and of the raw one. The "
+            "ratio is what smoothing leaves of the flicker, and of the motion.",
+            ("mask",),
             registry=registry,
         )
         self.stream_latency = Histogram(

@@ -225,6 +225,11 @@ class Segmenter:
         names = loaded.version.name, str(loaded.version.number)
         for stage, seconds in segmentation.seconds.items():
             self._metrics.stage_duration.labels(stage, *names).observe(seconds)
+        # A sixteenth of the pixels tell as much of the mean.
+        brightness = float(segmentation.image.pixels[::4, ::4].mean()) / 255
+        self._metrics.input_brightness.labels(*names).observe(brightness)
+        for remark in segmentation.remarks:
+            self._metrics.remarks.labels(remark.code).inc()
         for area in segmentation.measurement.classes:
             self._metrics.class_fraction.labels(area.label, *names).observe(area.fraction)
             if area.mean_confidence is not None:

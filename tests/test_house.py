@@ -84,3 +84,27 @@ def broken_links(root: Path, documents: Iterable[Path]) -> list[str]:
         for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", (root / document).read_text())
         if not Path(os.path.normpath(root / document.parent / target)).exists()
     ]
+
+
+def test_every_metric_is_in_the_documents(repository: Path, tmp_path: Path) -> None:
+    """With its kind and what it tells; and no metric is there that is gone."""
+    told = TestClient(create_app(Settings(store=tmp_path))).get("/metrics").text
+    helps = dict(re.findall(r"^# HELP (\S+) (.+)$", told, re.MULTILINE))
+    existing = {
+        (name, kind, helps[name])
+        for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", told, re.MULTILINE)
+        if not name.endswith("_created") and not name.startswith("process_")
+    }
+    text = (repository / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(efs_\w+|http_\w+)` \| (\w+) \| (.+) \|$", text, re.MULTILINE)
+
+    assert existing == set(rows)
+
+
+def test_every_alert_is_in_the_documents(repository: Path) -> None:
+    """With what to do about it."""
+    alerts = (repository / "docker" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    text = (repository / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text.partition("## Alerts")[2].partition("## Drift")[0]
+
+    assert set(re.findall(r"- alert: (\w+)", alerts)) == set(re.findall(r"`([A-Z][a-z]\w+)`", table))

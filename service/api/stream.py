@@ -176,6 +176,9 @@ class _Conversation:
             frames.labels("answered").inc(counts.answered)
             frames.labels("dropped").inc(counts.dropped)
             frames.labels("unsent").inc(counts.unsent)
+            changed = self._live.metrics.stream_changed
+            changed.labels("shown").inc(counts.changed_shown)
+            changed.labels("raw").inc(counts.changed_raw)
 
     async def _receive(self) -> None:
         allowance, since = Allowance(self._settings.frames_per_s), time.monotonic()

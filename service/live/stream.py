@@ -34,6 +34,10 @@ class Counts:
     """A newer frame came before a worker was free."""
     unsent: int = 0
     """A newer answer was ready before the client had taken this one."""
+    changed_shown: int = 0
+    """Pixels of the shown mask that changed from one frame to the next, cuts left out."""
+    changed_raw: int = 0
+    """The same of the raw mask."""
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     """Of the last answers: from the whole frame's arrival until its answer was ready."""
 
@@ -70,6 +74,7 @@ class Stream:
         self._specification = loaded.version.manifest.specification
         self._smoother = Smoother(self._specification.post_processing)
         self._newest: _Arrived | None = None
+        self._before: tuple[LabelMap, LabelMap] | None = None
         self._lock = Lock()
         self._begun = self._done = 0
         self._turn = Condition()
@@ -109,6 +114,7 @@ class Stream:
         def answer() -> None:
             steadied = self._smoother.step(tensor, probability_map, arrived.at_s)
             raw = to_label_map(probability_map, self._specification.post_processing)
+            self._count_changes(steadied, raw)
             self._answer(arrived, steadied, raw)
 
         self._in_turn(number, answer)
@@ -121,6 +127,13 @@ class Stream:
             finally:
                 self._done += 1
                 self._turn.notify_all()
+
+    def _count_changes(self, steadied: Steadied, raw: LabelMap) -> None:
+        if self._before and not steadied.is_cut:
+            shown_before, raw_before = self._before
+            self.counts.changed_shown += int(np.count_nonzero(shown_before.array != steadied.label_map.array))
+            self.counts.changed_raw += int(np.count_nonzero(raw_before.array != raw.array))
+        self._before = steadied.label_map, raw
 
     def _answer(self, arrived: _Arrived, steadied: Steadied, raw: LabelMap) -> None:
         shown = steadied.label_map
