@@ -88,7 +88,8 @@ class Corrections:
     def save(self, correction: Correction) -> str:
         """Keeps a correction, on the disk when this returns, whole or not at all. Gives the name of its files.
 
-        The name is made of the content: what is sent again, as after an answer that was lost, is kept once.
+        The name is made of the content: what is sent again, as after an answer that was lost, is kept once, and what
+        is corrected again takes the place of what was kept of the same picture.
 
         Raises:
             CorrectionsOff: Nothing is kept here.
@@ -106,9 +107,11 @@ class Corrections:
                 named = {row["file"] for row in rows}
                 _tidy(folder, named)
                 code = _code(folder, correction.patient)
-                name = f"{sha256(code.encode() + picture + mask).hexdigest()[:16]}.png"
+                of_picture = sha256(code.encode() + picture).hexdigest()[:10]
+                name = f"{of_picture}{sha256(mask).hexdigest()[:6]}.png"
                 if name in named:
                     return name
+                rows = [row for row in rows if not row["file"].startswith(of_picture)]
                 state.replace(folder / "images" / name, picture)
                 state.replace(folder / "masks" / name, mask)
                 # Last, since what the table names is there: a service that is killed before leaves nothing to be read.

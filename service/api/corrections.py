@@ -46,6 +46,9 @@ class CorrectionBody(BaseModel):
 
     picture: Annotated[str, Field(min_length=1)]
     """The picture of an answer that was asked for with `pictures`: a data URL."""
+    region_xywh: tuple[int, int, int, int] | None = None
+    """Of a DICOM answer, the part of the picture that was analysed: nothing else of it is kept, since text and names
+    may be drawn in there. All of it without."""
     masks: Annotated[tuple[CorrectedMask, ...], Field(max_length=16)]
     """Of each class that is marked, on the picture's own grid; none where nothing is to be marked."""
     patient: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
@@ -80,9 +83,8 @@ def correction_routes(corrections: Corrections, versions: Versions, settings: Se
         def keep() -> Kept:
             given = _parsed(content)
             image = _image(given.picture, settings.max_pixels)
-            correction = Correction(
-                image, _label_map(given, image), given.patient, given.decision, given.version, classes
-            )
+            image, label_map = _within(given, image, _label_map(given, image))
+            correction = Correction(image, label_map, given.patient, given.decision, given.version, classes)
             return Kept(file=corrections.save(correction))
 
         kept = await run_in_threadpool(keep)
@@ -107,6 +109,20 @@ def _image(picture: str, max_pixels: int) -> Image:
     except ValueError as error:
         raise errors.CorrectionInvalid("picture: it is no data URL of a picture.") from error
     return decode_image(content, max_pixels=max_pixels)
+
+
+def _within(given: CorrectionBody, image: Image, label_map: LabelMap) -> tuple[Image, LabelMap]:
+    """Both, cut to the region."""
+    if given.region_xywh is None:
+        return image, label_map
+    left, top, columns, rows = given.region_xywh
+    if not (0 <= left < left + columns <= image.columns and 0 <= top < top + rows <= image.rows):
+        raise errors.CorrectionInvalid("region_xywh: it is no part of the picture.")
+    part = (slice(top, top + rows), slice(left, left + columns))
+    return (
+        Image(np.ascontiguousarray(image.pixels[part])),
+        LabelMap(np.ascontiguousarray(label_map.array[part])),
+    )
 
 
 def _label_map(given: CorrectionBody, image: Image) -> LabelMap:

@@ -401,6 +401,8 @@ async function keep(decision) {
     const response = await correct({
       picture, masks: correction.masks(found.classes.map(({ number }) => number)),
       patient: at("patient").value, decision, version: found.model.digest,
+      // Of a DICOM picture the part that was analysed: names may be drawn into the rest.
+      ...(found.image.region_xywh && { region_xywh: found.image.region_xywh }),
     });
     correction.saved = labels;
     at("error").hidden = true;

@@ -1,6 +1,7 @@
 """What experts correct is kept whole, in the layout that training reads, and says nothing of who it was."""
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 from starlette.testclient import TestClient
 
 from efsnet.image import Image
@@ -25,11 +27,11 @@ DIGEST = "sha256:" + 64 * "0"
 
 
 def correction(*numbers: int, patient: str = "Planted Name") -> Correction:
-    """A picture in which these classes are marked, a column each."""
+    """A picture in which these classes are marked, a column each; another one for other classes."""
     label_map = np.zeros((6, 8), np.uint8)
     for column, number in enumerate(numbers):
         label_map[:, column] = number
-    image = Image(np.arange(48, dtype=np.uint8).reshape(6, 8))
+    image = Image(np.arange(48, dtype=np.uint8).reshape(6, 8) + np.uint8(sum(numbers)))
     return Correction(image, LabelMap(label_map), patient, "corrected", DIGEST, CLASSES)
 
 
@@ -50,7 +52,7 @@ def test_a_correction_is_kept_with_its_gravest_class(tmp_path: Path) -> None:
 
 
 def test_what_is_sent_again_is_kept_once(tmp_path: Path) -> None:
-    """A client that lost the answer tries again; another mask, or another patient's, is another correction."""
+    """A client that lost the answer tries again; another picture's, or another patient's, is another correction."""
     corrections = Corrections(tmp_path)
     first, again = (corrections.save(correction(1)) for _ in range(2))
     others = corrections.save(correction(2)), corrections.save(correction(1, patient="Somebody Else"))
@@ -188,3 +190,42 @@ def test_what_is_no_correction_is_refused(
     assert 422 == answer.status_code
     assert "Planted" not in answer.text
     assert not (tmp_path / "kept" / TABLE).exists()
+
+
+def test_a_picture_that_is_corrected_again_is_there_once(tmp_path: Path) -> None:
+    """With the last word of the expert, and the files of the one before are gone with the next."""
+    corrections = Corrections(tmp_path)
+    first = corrections.save(correction(1))
+    changed = correction(1)
+    again = corrections.save(
+        Correction(
+            changed.image,
+            LabelMap(np.zeros_like(changed.label_map.array)),
+            changed.patient,
+            "corrected",
+            changed.version,
+            changed.classes,
+        )
+    )
+    corrections.save(correction(2))
+
+    assert first != again
+    assert first not in {line["file"] for line in lines(tmp_path)}
+    assert again in {line["file"] for line in lines(tmp_path)}
+    assert not (tmp_path / "images" / first).exists()
+
+
+@pytest.mark.requirement("UI-3")
+def test_of_a_dicom_picture_the_analysed_part_alone_is_kept(start: Start, image: bytes, tmp_path: Path) -> None:
+    """Names may be drawn into the rest."""
+    client = start(corrections=tmp_path / "kept")
+    kept = client.post("/v1/corrections", json=body(client, image, region_xywh=[10, 20, 100, 60])).json()["file"]
+    wrong = client.post("/v1/corrections", json=body(client, image, region_xywh=[100, 20, 100, 60]))
+
+    with PillowImage.open(tmp_path / "kept" / "images" / kept) as picture:
+        assert (100, 60) == picture.size
+        with PillowImage.open(io.BytesIO(image)) as whole:
+            assert np.array_equal(np.asarray(picture), np.asarray(whole)[20:80, 10:110])
+    with PillowImage.open(tmp_path / "kept" / "masks" / kept) as mask:
+        assert (100, 60) == mask.size
+    assert (422, "correction_invalid") == (wrong.status_code, wrong.json()["code"])
