@@ -114,8 +114,10 @@ class Corrections:
                 rows = [row for row in rows if not row["file"].startswith(of_picture)]
                 state.replace(folder / "images" / name, picture)
                 state.replace(folder / "masks" / name, mask)
-                # Last, since what the table names is there: a service that is killed before leaves nothing to be read.
-                state.replace(folder / TABLE, _table([*rows, _row(name, correction, code)]))
+                # Not before, since what the table names is there: who is killed earlier leaves nothing to be read.
+                rows.append(_row(name, correction, code))
+                state.replace(folder / TABLE, _table(rows))
+                _tidy(folder, {row["file"] for row in rows})
         except StateUnusable as error:
             _LOG.error("%s", error)
             raise CorrectionsUnusable("The folder of corrections cannot be written to; the log says why.") from error

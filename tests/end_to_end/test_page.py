@@ -422,10 +422,9 @@ def test_an_experts_correction_is_saved_and_can_be_learnt_from(
     assert as_answered == marked_pixels(opened)
     context.close()
 
-    records = read([kept])[-2:]
-    assert ["malignant", "benign"] == [record.kind for record in records]
-    assert 1 == len({record.patient for record in records})
-    assert {0, 1} == set(np.unique(records[1].read_reference()).tolist())
+    record = read([kept])[-1]  # what was saved last takes the place of what was accepted before
+    assert "benign" == record.kind
+    assert {0, 1} == set(np.unique(record.read_reference()).tolist())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
