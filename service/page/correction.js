@@ -69,6 +69,23 @@ export class Correction {
     this.labels.forEach((label, place) => { if (label) this.labels[place] = number; });
   }
 
+  /** Makes the lesion at a place another class: all that is joined to it, by a side or a corner. */
+  fill(column, row, number) {
+    const start = Math.round(row) * this.columns + Math.round(column);
+    if (!this.labels[start]) return;
+    const reached = new Set([start]);
+    for (const place of reached) {
+      this.labels[place] = number;
+      const x = place % this.columns;
+      for (const down of [-this.columns, 0, this.columns]) {
+        for (const right of [-1, 0, 1]) {
+          const next = place + down + right;
+          if (x + right >= 0 && x + right < this.columns && this.labels[next]) reached.add(next);
+        }
+      }
+    }
+  }
+
   undo() {
     if (!this.past.length) return;
     this.future.push(this.labels);

@@ -1,5 +1,6 @@
 // Live mode: frames of a camera, a screen or a video go to the service, its masks come back. docs/live.md is the protocol.
 import { ask } from "./api.js";
+import { paint } from "./viewer.js";
 
 const HEADER_BYTES = 16, PARTS_BYTES = 12;
 const JPEG = 1, JPEG_QUALITY = 0.85;
@@ -22,7 +23,7 @@ export class Live extends EventTarget {
     this.dropped = 0;
     this.shown = [];
     this.raw = false;
-    this.opacity = 0.45;
+    Object.assign(this, { how: "mask", opacity: 0.45, patterns: false });
   }
 
   /** Begins with a camera, a screen, or a video file. It may be stopped while people are asked whether they allow it. */
@@ -122,18 +123,23 @@ export class Live extends EventTarget {
     this.#tell();
   }
 
-  /** Lays a mask over the video: what is not background, in the colour of its class. */
+  /** Lays a mask over the video, outlined and filled as pictures are: told apart by patterns too, if asked for. */
   #draw(bitmap) {
     Object.assign(this.marks, { width: bitmap.width, height: bitmap.height });
     const context = this.marks.getContext("2d");
     context.drawImage(bitmap, 0, 0);
-    const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height);
-    for (let place = 0; place < pixels.data.length; place += 4) {
-      // Background is black in the palette.
-      const marked = pixels.data[place] | pixels.data[place + 1] | pixels.data[place + 2];
-      pixels.data[place + 3] = marked ? 255 * this.opacity : 0;
+    const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    const drawn = context.createImageData(bitmap.width, bitmap.height);
+    for (const [number, [red, green, blue]] of Object.entries(this.colours)) {
+      if (number === "0") continue;
+      const mask = new Uint8Array(bitmap.width * bitmap.height);
+      for (let place = 0, at = 0; place < mask.length; place++, at += 4) {
+        mask[place] = data[at] === red && data[at + 1] === green && data[at + 2] === blue;
+      }
+      const fill = this.how === "outline" ? 0 : this.opacity;
+      paint(drawn, mask, [red, green, blue], { fill, pattern: this.patterns ? Number(number) : 0, thick: 2 });
     }
-    context.putImageData(pixels, 0, 0);
+    context.putImageData(drawn, 0, 0);
     // The video is fitted into its box; the mask covers the video alone.
     const { clientWidth, clientHeight } = this.element;
     const scale = Math.min(clientWidth / this.video.videoWidth, clientHeight / this.video.videoHeight);

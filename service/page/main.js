@@ -35,7 +35,9 @@ let saving = false;
 // ---------------------------------------------------------------- files
 
 function add(files) {
-  const added = [...files].map((file) => ({ file, name: file.name || "image", state: "waiting", answers: [] }));
+  const added = [...files].map((file) => (
+    { file, name: file.name || "image", state: "waiting", answers: [], row: "", column: "", patient: "" }
+  ));
   items.push(...added);
   if (added.length && (!current || current.state === "done" || current.state === "failed")) select(added[0]);
   list();
@@ -63,7 +65,7 @@ async function answer(item) {
   try {
     const answers = [];
     for (const version of versions) {
-      const response = await segment(item.file, { ...parameters(), version, format: "json", pictures: true }, {
+      const response = await segment(item.file, { ...parameters(item), version, format: "json", pictures: true }, {
         onWait: ({ detail }) => tell(word("notReady", { why: detail })),
       });
       answers.push(frames(await response.json()));
@@ -84,12 +86,8 @@ function frames(answered) {
   return Object.assign(several.map((each) => ({ ...each, ...common })), { key: (answered.key_frame_number ?? 1) - 1 });
 }
 
-const parameters = () => ({ pixel_spacing_mm: spacing() });
-
-function spacing() {
-  const [row, column] = [at("spacing-row").value, at("spacing-column").value];
-  return row || column ? `${row || column},${column || row}` : "";
-}
+/** What is asked of a file: the spacing is its own, since the next may be of another machine. */
+const parameters = ({ row, column }) => ({ pixel_spacing_mm: row || column ? `${row || column},${column || row}` : "" });
 
 function summary(item) {
   if (item.state !== "done") return word(item.state);
@@ -123,6 +121,17 @@ function select(item) {
   live?.stop();
   current = item;
   frameIndex = item.answers[0]?.key ?? 0;
+  [at("spacing-row").value, at("spacing-column").value, at("patient").value] = [item.row, item.column, item.patient];
+}
+
+/** Asks for the file that is shown again, as after a change of its spacing. */
+function respace() {
+  if (!current) return;
+  [current.row, current.column] = [at("spacing-row").value, at("spacing-column").value];
+  asking++;
+  current.state = "waiting";
+  list();
+  work();
 }
 
 /** Asks for every file again, as after a change of version. */
@@ -139,7 +148,7 @@ async function show() {
   const item = current;
   const done = item?.state === "done";
   at("error").hidden = item?.state !== "failed";
-  at("empty").hidden = Boolean(item);
+  at("empty").hidden = at("invitation").hidden = Boolean(item);
   for (const id of ["controls", "downloads"]) at(id).hidden = !done;
   at("correction").hidden = !done || !correcting;
   at("frames").hidden = !done || item.answers[0].length < 2;
@@ -232,7 +241,7 @@ async function probability(viewer, found, opacity, wanted) {
 /** The answer to one picture again, with more than the page asks for at first. */
 async function more(found, extras) {
   const frame = found.image.frames > 1 ? found.frame_number : "";
-  const response = await segment(current.file, { ...parameters(), version: found.model.digest, format: "json", frame, ...extras });
+  const response = await segment(current.file, { ...parameters(current), version: found.model.digest, format: "json", frame, ...extras });
   return response.json();
 }
 
@@ -294,7 +303,7 @@ async function download(format) {
     }
     const frameNumber = found.length > 1 && !format.startsWith("dicom") ? frameIndex + 1 : "";
     const version = found[0].model.digest;
-    const response = await segment(current.file, { ...parameters(), version, format, frame: frameNumber });
+    const response = await segment(current.file, { ...parameters(current), version, format, frame: frameNumber });
     save(await response.blob(), format);
   } catch (error) {
     complain(error);
@@ -310,7 +319,7 @@ function save(blob, format) {
 }
 
 async function copyCurl() {
-  const path = segmentPath({ ...parameters(), version: at("version").value });
+  const path = segmentPath({ ...parameters(current), version: at("version").value });
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   // Of a name with these characters curl would take a part for something else.
   const name = /[;,"\\]/.test(current.name) ? `"${current.name.replace(/["\\]/g, "\\$&")}"` : current.name;
@@ -329,10 +338,11 @@ async function copyCurl() {
 async function goLive(source) {
   live?.stop();
   const mine = (live = new Live());
-  live.raw = at("live-raw").checked;
+  lookLive();
   live.addEventListener("told", ({ detail }) => {
     const { framesPerSecond, latencyMs, dropped, classes, isStill, model } = detail;
     const found = classes.filter(({ pixels }) => pixels).map(({ label, fraction }) => `${word(label)} ${number(100 * fraction, 1)} %`);
+    if (model && !at("live-legend").childElementCount) legend(model.classes);
     const by = model ? [`${model.model} ${model.version}`] : [];
     const numbers = word("liveNumbers", { frames: number(framesPerSecond), latency: number(latencyMs), dropped: number(dropped) });
     at("live-numbers").textContent = [...by, numbers, ...found, ...(isStill ? [word("liveStill")] : [])].join(" · ");
@@ -341,9 +351,14 @@ async function goLive(source) {
     at("main").classList.remove("is-live");
     shown[0]?.viewer.fit(); // it had no size meanwhile
     tell(word("liveEnded", { why: detail }));
+    // Browsers send next to nothing from a tab that nobody sees, and the service ends what says nothing.
+    if (document.hidden && detail && mine === live) {
+      document.addEventListener("visibilitychange", () => { if (mine === live) goLive(source); }, { once: true });
+    }
   });
   at("live-picture").replaceChildren(live.element);
   at("live-numbers").textContent = "";
+  at("live-legend").replaceChildren();
   at("error").hidden = true;
   at("main").classList.add("is-live");
   tell(word("liveStarting"));
@@ -358,6 +373,22 @@ async function goLive(source) {
   }
 }
 
+/** How the live mask is drawn. */
+function lookLive() {
+  if (!live) return;
+  Object.assign(live, {
+    raw: at("live-raw").checked, how: at("live-outline").checked ? "outline" : "mask", patterns: at("live-patterns").checked,
+  });
+}
+
+function legend(classes) {
+  at("live-legend").replaceChildren(...classes.filter((each) => each.number).map(({ label, colour }) => {
+    const entry = make("span", { text: word(label) });
+    entry.style.borderBottom = `0.3em solid rgb(${colour.join(" ")})`;
+    return entry;
+  }));
+}
+
 // ---------------------------------------------------------------- the expert's say
 
 function chooseTool() {
@@ -365,11 +396,17 @@ function chooseTool() {
   const { viewer, found } = shown[0];
   // In a large picture a brush is larger: it is to be so on the screen.
   const radius = () => at("tool-size").value * Math.max(1, Math.max(found.mask.rows, found.mask.columns) / 800);
+  const lesion = /^lesion-(\d)$/.exec(number);
+  const stroke = (from, to) => {
+    if (lesion) found.correction.fill(...to, Number(lesion[1]));
+    else found.correction.stroke(from, to, radius(), Number(number));
+    mark();
+  };
   viewer.paintWith(number === "move" ? null : {
-    radius,
+    radius: lesion ? () => 3 : radius,
     begin: () => found.correction.begin(),
     cancel: () => { found.correction.cancel(); mark(); },
-    stroke: (from, to) => { found.correction.stroke(from, to, radius(), Number(number)); mark(); },
+    stroke,
   });
 }
 
@@ -378,6 +415,7 @@ function offer() {
   const correction = shown[0].found.correction;
   if (!correction) return;
   const { changed } = correction;
+  at("unpainted").hidden = !changed;
   at("undo").disabled = !correction.past.length;
   at("redo").disabled = !correction.future.length;
   at("accept").disabled = saving || changed || correction.isSaved;
@@ -476,7 +514,9 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 }
 document.addEventListener("paste", (event) => add(event.clipboardData.files));
 at("files").addEventListener("change", () => { add(at("files").files); at("files").value = ""; });
-for (const id of ["version", "compare", "spacing-row", "spacing-column"]) at(id).addEventListener("change", again);
+for (const id of ["version", "compare"]) at(id).addEventListener("change", again);
+for (const id of ["spacing-row", "spacing-column"]) at(id).addEventListener("change", respace);
+at("patient").addEventListener("input", () => { if (current) current.patient = at("patient").value; });
 for (const id of ["show", "opacity", "patterns"]) at(id).addEventListener("input", mark);
 for (const id of ["brightness", "contrast"]) at(id).addEventListener("input", adjust);
 at("frame").addEventListener("input", () => { stop(); frameIndex = at("frame").value - 1; frame(); });
@@ -499,7 +539,7 @@ at("live-file").addEventListener("change", () => {
   if (file) goLive(file);
 });
 at("live-stop").addEventListener("click", () => live.stop());
-at("live-raw").addEventListener("input", () => { if (live) live.raw = at("live-raw").checked; });
+for (const id of ["live-raw", "live-outline", "live-patterns"]) at(id).addEventListener("input", lookLive);
 at("tool").addEventListener("input", chooseTool);
 at("tool-size").addEventListener("input", () => shown[0].viewer.brush.place());
 for (const action of ["undo", "redo"]) {

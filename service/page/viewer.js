@@ -208,7 +208,7 @@ export class Viewer {
 }
 
 /** Paints a mask into ImageData: filled, with stripes or dots, and outlined. */
-function paint(drawn, mask, colour, { fill, pattern, thick }) {
+export function paint(drawn, mask, colour, { fill, pattern, thick }) {
   const { width, height } = drawn;
   // Four bytes at a time: a picture of a megapixel has a million of them.
   const pixels = new Uint32Array(drawn.data.buffer);

@@ -427,6 +427,56 @@ def test_an_experts_correction_is_saved_and_can_be_learnt_from(
     assert {0, 1} == set(np.unique(record.read_reference()).tolist())
 
 
+def test_a_lesion_changes_its_class_and_each_file_keeps_its_own(
+    browser: Browser, correcting: str, scan: Path, tmp_path: Path
+) -> None:
+    """A click on a lesion makes it another class; patient and spacing are the file's, and go with it."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1400, "height": 1300})
+    opened = context.new_page()
+    opened.goto(correcting)
+    expect(opened.locator("#model")).to_contain_text("efsnet")
+    second = tmp_path / "second.png"
+    second.write_bytes(scan.read_bytes())
+    choose(opened, scan)
+    opened.fill("#patient", "the first")
+    expect(opened.locator("#unpainted")).to_be_hidden()
+    answered = opened.evaluate(LESION)
+    opened.select_option("#tool", f"lesion-{3 - answered['number']}")
+    box = opened.locator(".viewer canvas").first.bounding_box()
+    assert box
+    opened.mouse.click(
+        box["x"] + box["width"] * (answered["column"] + 0.5) / answered["columns"],
+        box["y"] + box["height"] * (answered["row"] + 0.5) / answered["rows"],
+    )
+    expect(opened.locator("#unpainted")).to_be_visible()
+    expect(opened.locator("#keep")).to_be_enabled()
+    opened.click("#undo")
+    expect(opened.locator("#unpainted")).to_be_hidden()
+
+    opened.set_input_files("#files", second)
+    expect(opened.locator("#list li.done")).to_have_count(2)
+    opened.locator("#list button").nth(1).click()
+    expect(opened.locator("#patient")).to_have_value("")
+    opened.locator("#list button").nth(0).click()
+    expect(opened.locator("#patient")).to_have_value("the first")
+    context.close()
+
+
+LESION = """async () => {
+    const [, marks] = document.querySelectorAll('.viewer canvas');
+    const { data, width, height } = marks.getContext('2d').getImageData(0, 0, marks.width, marks.height);
+    // The middle of what is marked, and whether it is sky blue (benign) or orange.
+    let [count, row, column, red] = [0, 0, 0, 0];
+    for (let place = 0; place < width * height; place++) {
+        if (!data[4 * place + 3]) continue;
+        count++; row += Math.floor(place / width); column += place % width; red += data[4 * place];
+    }
+    const [number, rows, columns] = [red / count > 150 ? 2 : 1, height, width];
+    return { number, row: row / count, column: column / count, rows, columns };
+}"""
+"""Class and middle of the one lesion that is marked."""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.requirement("UI-2")
 def test_anyone_can_use_it(browser: Browser, served: str, scan: Path, scheme: str) -> None:

@@ -192,7 +192,7 @@ class EFSNetClient:
             if answer.status_code not in TRY_AGAIN or not left:
                 break
             waiting = answer.headers.get("retry-after", "")
-            self._sleep(float(waiting) if waiting.isdigit() else 1.0)
+            self._sleep(min(float(waiting), 60.0) if waiting.isdigit() else 1.0)
         if not answer.is_success:
             raise Problem(answer.status_code, answer.headers, answer.content)
         return answer

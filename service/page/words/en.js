@@ -24,6 +24,8 @@ export default {
   by: "Answered by", digest: "Digest", engine: "Engine", time: "Time", ms: "{ms} ms in the service",
   warnings: "To be kept in mind",
   correction: "Correct", tool: "Tool", toolMove: "Move the picture", toolBenign: "Brush: benign", toolMalignant: "Brush: malignant", toolErase: "Eraser",
+  toolLesionBenign: "Lesion at the pointer: benign", toolLesionMalignant: "Lesion at the pointer: malignant",
+  unpainted: "Files are of the service’s answer, without what you painted.", invitation: "Drop an image here, or choose one.",
   toolSize: "Size", undo: "Undo", redo: "Redo", allBenign: "All benign", allMalignant: "All malignant", patient: "Patient or case",
   accept: "Accept as it is", keep: "Save my correction", reject: "Reject",
   correctionHelp: "Saved for training, in grey, of the patient a code; what is written into the picture stays in it. Rejecting saves nothing. With the picture in focus, arrow keys lead the brush and space presses and lifts it.",

@@ -24,6 +24,8 @@ export default {
   by: "Respuesta de", digest: "Huella", engine: "Motor", time: "Tiempo", ms: "{ms} ms en el servicio",
   warnings: "A tener en cuenta",
   correction: "Corregir", tool: "Herramienta", toolMove: "Mover la imagen", toolBenign: "Pincel: benigna", toolMalignant: "Pincel: maligna", toolErase: "Goma",
+  toolLesionBenign: "Lesión bajo el puntero: benigna", toolLesionMalignant: "Lesión bajo el puntero: maligna",
+  unpainted: "Los archivos son de la respuesta del servicio, sin lo que usted ha pintado.", invitation: "Suelte aquí una imagen o elija una.",
   toolSize: "Tamaño", undo: "Deshacer", redo: "Rehacer", allBenign: "Todo benigno", allMalignant: "Todo maligno", patient: "Paciente o caso",
   accept: "Aceptar tal cual", keep: "Guardar mi corrección", reject: "Rechazar",
   correctionHelp: "Se guarda para entrenar, en gris, y del paciente un código; lo escrito dentro de la imagen queda en ella. Rechazar no guarda nada. Con la imagen enfocada, las flechas llevan el pincel y la barra espaciadora lo baja y lo levanta.",
