@@ -175,7 +175,8 @@ def test_a_confidence_is_that_of_the_whole_lesion_however_long_it_is(classes: Cl
 
     (lesion,) = measure(label_map, probability_map=probability_map, classes=classes, spacing=None).lesions
 
-    assert (6000, 2 / 3) == (lesion.pixels, pytest.approx(lesion.mean_confidence))
+    assert lesion.pixels == 6000
+    assert lesion.mean_confidence == pytest.approx(2 / 3)
 
 
 def test_a_class_is_as_sure_as_its_pixels(classes: Classes) -> None:
@@ -201,7 +202,8 @@ def test_a_lesion_as_long_as_an_image_can_be_has_its_axes(classes: Classes) -> N
     """Its outline is looked at piece by piece."""
     (lesion,) = measured(np.ones((65_535, 2), np.uint8), classes).lesions
 
-    assert (65_535, 2) == (lesion.axes_px.longest, pytest.approx(lesion.axes_px.across))
+    assert lesion.axes_px.longest == 65_535
+    assert lesion.axes_px.across == pytest.approx(2)
 
 
 def test_axes_of_a_single_pixel_are_its_sides(classes: Classes) -> None:

@@ -31,7 +31,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     """Starts services with these settings, and ends them when the tests are over."""
     with ExitStack() as stack:
 
-        def start(**settings: str) -> Service:
+        def start(**settings: Any) -> Service:
             return stack.enter_context(started(tmp_path_factory.mktemp("log") / "log", **settings))
 
         yield start
