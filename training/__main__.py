@@ -56,7 +56,10 @@ def inspect(
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    config: Annotated[str, typer.Option(help="A shipped recipe, default or thesis, or a TOML file.")] = "default",
+    config: Annotated[
+        str | None,
+        typer.Option(help="A shipped recipe or a TOML file.", show_default="default, or that of the run to go on with"),
+    ] = None,
     fold: Annotated[int, typer.Option(min=0, max=4, help="The fold that is held out.")] = 0,
     split: Annotated[
         SplitKind,
@@ -98,7 +101,7 @@ def train(
     if first_process and folder.configuration_file.exists() and not resume:
         raise RunUnusable(f"{out} holds a run already: go on with --resume, or name another folder.")
     check_accelerator(accelerator)
-    configuration = folder.configuration() if resume else read_configuration(config, seed=seed)
+    configuration = folder.resumed(config, seed) if resume else read_configuration(config or "default", seed=seed)
     records = read(data)
     configuration.check_sets({record.dataset for record in records})
     parts = folder.split(records) if resume else split_by(split, records, fold)
@@ -141,12 +144,12 @@ def cross_validate(
 ) -> None:
     """Train once for each fold, each time without it, and measure every scene once. Run again to go on."""
     from training.configuration import read_configuration
-    from training.cross_validation import CrossValidation, fold_numbers, report
+    from training.cross_validation import CrossValidation, check_recipe, fold_numbers, report
     from training.datasets.reading import read
     from training.run import check_accelerator
 
     check_accelerator(accelerator)
-    read_configuration(config)
+    check_recipe(out, read_configuration(config, seed=seed))
     arguments = [*map(str, data), "--config", config, "--split", split, "--accelerator", accelerator]
     arguments += ["--compile" if compiled else "--no-compile", *(["--seed", str(seed)] if seed is not None else [])]
     CrossValidation(out, fold_numbers(folds), tuple(arguments), teacher, side_by_side).run()

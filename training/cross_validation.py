@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.configuration import Configuration
 from training.datasets.folds import FOLD_COUNT
 from training.datasets.records import Record
 from training.errors import RunUnusable
@@ -90,6 +91,18 @@ class CrossValidation:
     def _told(self, fold: int) -> str:
         lines = self._log(fold).read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         return f"Fold {fold} failed, see {self._log(fold)}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def check_recipe(cross_validation: Path, configuration: Configuration) -> None:
+    """Makes sure that what was begun in a folder and what is to be added can be told together.
+
+    Raises:
+        RunUnusable: a fold was begun by another recipe, or with another seed.
+    """
+    for path in sorted(cross_validation.glob("fold-*")):
+        folder = RunFolder(path)
+        if folder.configuration_file.exists():
+            folder.check_recipe(configuration)
 
 
 def report(cross_validation: Path, records: Sequence[Record]) -> Mapping[str, Figure]:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from efsnet.network import SegmentationNetwork
-from training.configuration import Configuration
+from training.configuration import Configuration, read_configuration
 from training.datasets.folds import Split
 from training.datasets.records import Record
 from training.errors import RunUnusable
@@ -86,6 +86,37 @@ class RunFolder:
             return Configuration.model_validate_json(self.configuration_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunUnusable(f"{self.path} is no training run: {self.configuration_file.name}: {error}") from error
+
+    def resumed(self, config: str | None, seed: int | None) -> Configuration:
+        """The recipe of the run, which goes on by that and no other.
+
+        Args:
+            config: What the user says that it is, if he does.
+            seed: The same of its seed.
+
+        Raises:
+            RunUnusable: the folder holds no run, or one by another recipe or seed.
+            ConfigurationInvalid: there is no such configuration.
+        """
+        configuration = self.configuration()
+        if config is not None:
+            self.check_recipe(read_configuration(config, seed=seed))
+        elif seed is not None:
+            self.check_recipe(configuration.model_copy(update={"seed": seed}))
+        return configuration
+
+    def check_recipe(self, configuration: Configuration) -> None:
+        """Makes sure that the run is by this recipe, with its seed.
+
+        Raises:
+            RunUnusable: it is not, or the folder holds no run.
+        """
+        begun = self.configuration()
+        if begun != configuration:
+            raise RunUnusable(
+                f"{self.path} was begun by recipe {begun.name} with seed {begun.seed}, which differs from "
+                f"{configuration.name} with seed {configuration.seed}: name another folder."
+            )
 
     def split(self, records: Iterable[Record]) -> Split:
         """The parts on which the run was trained, chosen and tested.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from training.cross_validation import CrossValidation, finished, fold_numbers, fold_of
+from training.configuration import Configuration
+from training.cross_validation import CrossValidation, check_recipe, finished, fold_numbers, fold_of
 from training.errors import RunUnusable
+from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
 
@@ -41,6 +43,31 @@ def test_finished_folds_are_those_that_are_measured(tmp_path: Path) -> None:
     fold_of(tmp_path, 3).metrics_file.write_text("{}")
 
     assert [fold_of(tmp_path, 3)] == finished(tmp_path)
+
+
+def test_folds_of_two_recipes_are_not_told_together(tiny_configuration: Configuration, tmp_path: Path) -> None:
+    """Nor of two seeds; what goes on as it was begun, and a folder that is not there yet, are let through."""
+    folder = fold_of(tmp_path, 0)
+    folder.path.mkdir()
+    check_recipe(tmp_path, tiny_configuration)
+    folder.configuration_file.write_text(tiny_configuration.model_dump_json(), encoding="utf-8")
+    check_recipe(tmp_path, tiny_configuration)
+    check_recipe(tmp_path / "new", tiny_configuration)
+
+    for other in ({"dropout": 0.4}, {"seed": 1}):
+        with pytest.raises(RunUnusable, match=r"fold-0 was begun by recipe tiny with seed 2024.*another folder"):
+            check_recipe(tmp_path, tiny_configuration.model_copy(update=other))
+
+
+def test_a_run_goes_on_by_its_own_recipe(tiny_configuration: Configuration, recipe: Path, tmp_path: Path) -> None:
+    """Whoever names another one, or another seed, is told so, and does not get the old one in silence."""
+    folder = RunFolder(tmp_path)
+    folder.configuration_file.write_text(tiny_configuration.model_dump_json(), encoding="utf-8")
+
+    assert tiny_configuration == folder.resumed(None, None) == folder.resumed(str(recipe), 2024)
+    for config, seed in (("default", None), (str(recipe), 7), (None, 7)):
+        with pytest.raises(RunUnusable, match="name another folder"):
+            folder.resumed(config, seed)
 
 
 @pytest.mark.system

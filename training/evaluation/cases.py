@@ -129,15 +129,15 @@ class Case:
 
     @property
     def iou(self) -> float:
-        """|P∩R| / |P∪R| of the lesions; 1 if both are empty."""
+        """|P∩R| / |P∪R| of the lesions; of two empty ones as `_of_nothing`."""
         union = self.pixels - self.counts[0]
-        return self._hits / union if union else 1.0
+        return self._hits / union if union else self._of_nothing
 
     @property
     def dice(self) -> float:
-        """2|P∩R| / (|P|+|R|) of the lesions; 1 if both are empty."""
+        """2|P∩R| / (|P|+|R|) of the lesions; of two empty ones as `_of_nothing`."""
         total = self.pixels - self.counts[0] + self._hits
-        return 2 * self._hits / total if total else 1.0
+        return 2 * self._hits / total if total else self._of_nothing
 
     @property
     def found(self) -> bool:
@@ -153,6 +153,11 @@ class Case:
     @property
     def _hits(self) -> int:
         return sum(self.counts[4:6]) + sum(self.counts[7:9])
+
+    @property
+    def _of_nothing(self) -> float:
+        """Where nothing is marked and the reference has no pixel: 1, but 0 for a tumour smaller than the grid shows."""
+        return 1.0 if self.kind == "normal" else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +197,14 @@ class EvaluationFolder:
         try:
             calibration = json.loads(self.calibration_file.read_text(encoding="utf-8"))
             with self.cases_file.open(newline="", encoding="utf-8") as file:
-                return tuple(_case(line, calibration) for line in csv.DictReader(file))
-        except (OSError, ValueError, KeyError, ValidationError) as error:
+                cases = tuple(_case(line, calibration) for line in csv.DictReader(file))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
             raise EvaluationUnusable(f"{self.path} holds no evaluation: run `evaluate` first ({error}).") from error
+        if len(cases) != len(calibration):
+            raise EvaluationUnusable(
+                f"{self.path} is cut off, {len(cases)} of {len(calibration)} images are left: run `evaluate` first."
+            )
+        return cases
 
 
 _DERIVED = ("dice", "iou", "predicted_share", "reference_share", "predicted_kind")

@@ -18,7 +18,9 @@ _DISTANCES = {
 def boundary(sample: Sample) -> Iterator[NamedFigure]:
     """Hausdorff and surface distances of found lesions, and of all with the diagonal for what is missed."""
     tumour = sample.part(sample.kinds > 0)
-    found = tumour.part(tumour.flags("found"))
+    # a lesion of a few pixels may be found on the network's grid and have none on a smaller image's own
+    measured = tumour.flags("found") & ~np.isnan(tumour.values("hd95_px"))
+    found = tumour.part(measured)
     for name, (label, definition) in _DISTANCES.items():
         over = f"mean, over tumour images whose lesion is found, of {definition}"
         yield found.figure(Said(f"{name}_px", label, over, "px"), mean(found.values(f"{name}_px")))
@@ -26,7 +28,7 @@ def boundary(sample: Sample) -> Iterator[NamedFigure]:
             Said(f"{name}_diagonal", label, f"{over}, as % of the image's diagonal", "% of the diagonal"),
             mean(_of_diagonal(found, name)),
         )
-        penalised = np.where(tumour.flags("found"), _of_diagonal(tumour, name), 100.0)
+        penalised = np.where(measured, _of_diagonal(tumour, name), 100.0)
         yield tumour.figure(
             Said(
                 f"{name}_diagonal_with_misses",

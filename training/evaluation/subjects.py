@@ -32,8 +32,13 @@ def evaluate_run(folder: RunFolder, split: Split) -> Mapping[str, Figure]:
     """Chooses an operating point on the validation part, measures the test part, and writes all of it into the run.
 
     Raises:
-        RunUnusable: the run is not finished.
+        RunUnusable: the run is not finished, or holds nothing out.
     """
+    if not (split.validation and split.test):
+        raise RunUnusable(
+            f"{folder.path} holds nothing out to be measured on: cross-validate its recipe, and publish it with "
+            "--figures-of that."
+        )
     predictor = _predictor(folder)
     point = choose(predictions(predictor, split.validation))
     folder.operating_point_file.write_text(point.as_json(), encoding="utf-8")
@@ -45,7 +50,8 @@ def evaluate_again(folder: RunFolder, records: Sequence[Record]) -> Mapping[str,
     """`evaluate_run` on the split that the run was made with.
 
     Raises:
-        RunUnusable: the run is not finished, or `records` are not of exactly the sets that it was split over.
+        RunUnusable: the run is not finished or holds nothing out, or `records` are not of exactly the sets that it
+            was split over.
         SplitDiffers: images of the split are not in the sets.
     """
     split, others, missing = split_of(folder, records)

@@ -58,12 +58,24 @@ def test_label_maps_lie_beside_each_other_by_key(tmp_path: Path) -> None:
         lambda folder: (folder / "cases.csv").unlink(),
         lambda folder: (folder / "calibration.json").unlink(),
         lambda folder: (folder / "calibration.json").write_text("{}"),
+        lambda folder: (folder / "calibration.json").write_text("[]"),
         lambda folder: (folder / "cases.csv").write_text("dataset,name\nBUSI,0.png\n"),
+        lambda folder: (folder / "cases.csv").write_text((folder / "cases.csv").read_text()[:-200]),
+        lambda folder: (folder / "cases.csv").write_text((folder / "cases.csv").read_text().partition("\n")[0] + "\n"),
         lambda folder: (folder / "cases.csv").write_text(
             (folder / "cases.csv").read_text().replace(",benign,", ",strange,")
         ),
     ],
-    ids=["no cases", "no calibration", "calibration of nothing", "columns missing", "unknown kind"],
+    ids=[
+        "no cases",
+        "no calibration",
+        "calibration of nothing",
+        "calibration as a list",
+        "columns missing",
+        "cut off in a line",
+        "cut off between lines",
+        "unknown kind",
+    ],
 )
 def test_what_was_not_written_by_an_evaluation_is_refused(
     damage: Callable[[Path], object], label_map: MakeMap, case: MakeCase, tmp_path: Path
@@ -82,6 +94,14 @@ def test_a_case_of_no_kind_cannot_be(label_map: MakeMap, case: MakeCase) -> None
         case(label_map(), label_map(), kind="strange")
     with pytest.raises(ValueError, match="0 pixels"):
         case(label_map(), label_map(), counts=(0,) * 9)
+
+
+def test_a_tumour_too_small_for_the_grid_is_missed(label_map: MakeMap, case: MakeCase) -> None:
+    """Where nothing is marked it is no hit; of a healthy breast it is."""
+    unseen, healthy = case(label_map(), label_map(), kind="benign"), case(label_map(), label_map())
+
+    assert (0, 0, False) == (unseen.dice, unseen.iou, unseen.found)
+    assert (1, 1) == (healthy.dice, healthy.iou)
 
 
 def test_what_is_answered_is_the_class_of_most_pixels(label_map: MakeMap, case: MakeCase) -> None:

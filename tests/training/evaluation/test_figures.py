@@ -156,6 +156,15 @@ def test_distances_are_of_found_lesions_and_a_second_line_punishes_misses(of: Of
     assert 2 == values["assd_diagonal_with_misses"].count
 
 
+def test_a_found_lesion_without_a_distance_hides_no_other(of: Of) -> None:
+    """A speck that a small image's own grid loses counts the diagonal in the second line, and is not in the first."""
+    lost = (BENIGN, BENIGN, {"hd95_px": None, "assd_px": None})
+    values = of((BENIGN, BENIGN), lost)
+
+    assert (0, 1) == (values["hd95_px"].value, values["hd95_px"].count)
+    assert 50 == values["assd_diagonal_with_misses"].value
+
+
 def test_areas_and_axes_agree_within_limits(of: Of) -> None:
     """Marked 50 of 100 pixels and 100 of 100, of 400; axes 2 too long and right."""
     values = of((HALF, BENIGN, {"predicted_axis_px": 7.0}), (BENIGN, BENIGN), (EMPTY, BENIGN))

@@ -129,6 +129,8 @@ def test_elsewhere_a_run_needs_an_operating_point_and_images(records: Sequence[R
     folder.split_file.write_text(Split(parts.train, (), (), ()).as_csv(), encoding="utf-8")
     with pytest.raises(NothingToTest, match="test part"):
         evaluate_elsewhere(folder, parts.train, "test", tmp_path / "out")
+    with pytest.raises(RunUnusable, match="holds nothing out"):
+        evaluate_again(folder, parts.train)
 
 
 def test_a_split_is_told_from_what_is_at_hand(records: Sequence[Record], tmp_path: Path) -> None:
