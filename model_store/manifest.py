@@ -10,13 +10,19 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, ValidationError, model_validator
 
 from efsnet.specification import Part, Precision, Specification
+from model_store.baseline import Baseline
 from model_store.digest import Digest, DigestText
 from model_store.errors import DraftInvalid, ManifestInvalid, SchemaUnknown
 from model_store.seal import sealed, unsealed
 
-SCHEMA_VERSION = 2
-"""1: version 0.1.0 of the product. 2: with `evaluated` and `precisions`, which a manifest of 1 does not have."""
-ADDED_IN_2 = frozenset({"evaluated", "precisions"})
+SCHEMA_VERSION = 3
+"""1: version 0.1.0 of the product. 2: with `evaluated` and `precisions`. 3: with `baseline`."""
+ADDED: Mapping[int, frozenset[str]] = {
+    1: frozenset(),
+    2: frozenset({"evaluated", "precisions"}),
+    3: frozenset({"baseline"}),
+}
+"""What each schema version has that those before it do not."""
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 SIGNATURE = "model.sig"
@@ -156,6 +162,8 @@ class Draft(Part):
     """On what the metrics were measured, data set by data set; by it versions are compared when one is promoted."""
     precisions: tuple[MeasuredPrecision, ...] = ()
     """Reduced precisions that were measured."""
+    baseline: Baseline | None = None
+    """By which drift is told, if it was measured."""
 
     def allows(self, precision: Precision) -> bool:
         """Whether masks may be computed in a precision: a reduced one must have been measured and found harmless."""
@@ -171,7 +179,7 @@ class Draft(Part):
 class Manifest(Draft):
     """A published version, whole. `Manifest.parse(str(m)) == m` for every manifest."""
 
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     name: Name
     version: Number
     created_at: Moment
@@ -179,8 +187,8 @@ class Manifest(Draft):
 
     @model_validator(mode="after")
     def _is_of_its_schema(self) -> Self:
-        if self.schema_version == 1 and self.model_fields_set & ADDED_IN_2:
-            raise ValueError(f"schema version 1 has neither {' nor '.join(sorted(ADDED_IN_2))}")
+        if strange := self.model_fields_set & _later_than(self.schema_version):
+            raise ValueError(f"schema version {self.schema_version} has no {' and no '.join(sorted(strange))}")
         return self
 
     @model_validator(mode="after")
@@ -246,10 +254,15 @@ class Manifest(Draft):
             raise ManifestInvalid(f"The manifest is invalid: {explained(error)}.") from error
 
     def __str__(self) -> str:
-        content = self.model_dump(mode="json", exclude=set(ADDED_IN_2) if self.schema_version == 1 else None)
+        content = self.model_dump(mode="json", exclude=set(_later_than(self.schema_version)))
         first = {key: content[key] for key in ("schema_version", "name", "version", "created_at")}
         text = json.dumps({**first, **content}, indent=2, ensure_ascii=False) + "\n"
         return sealed(text)
+
+
+def _later_than(schema_version: int) -> frozenset[str]:
+    """The keys that a manifest of this schema version does not have."""
+    return frozenset().union(*(keys for version, keys in ADDED.items() if version > schema_version))
 
 
 class _Schema(BaseModel):

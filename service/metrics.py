@@ -114,6 +114,13 @@ class Metrics:
             buckets=BRIGHTNESS_BUCKETS,
             registry=registry,
         )
+        self.drift = Gauge(
+            "efs_drift_psi",
+            "Population stability index of the last 1000 images against the baseline in the version's manifest: below "
+            "0.1 alike, above 0.2 other images.",
+            ("measure", "class", "model", "version"),
+            registry=registry,
+        )
         self.remarks = Counter(
             "efs_warnings", "Warnings that went with masks, by their code.", ("code",), registry=registry
         )

@@ -17,6 +17,7 @@ from efsnet.postprocessing import to_grid, to_label_map
 from efsnet.preprocessing import to_input
 from efsnet.specification import Specification
 from model_store.loading import LoadedVersion
+from service.drift import Drifts
 from service.errors import DeadlineExceeded, MemoryShort, SpacingInvalid
 from service.memory import give_freed_back
 from service.metrics import Metrics
@@ -165,6 +166,7 @@ class Segmenter:
         self.versions = versions
         self.pool = pool
         self._metrics = metrics
+        self._drifts = Drifts(metrics)
         self._max_pixels = max_pixels
         self._deadline_s = deadline_s
 
@@ -228,6 +230,7 @@ class Segmenter:
         # A sixteenth of the pixels tell as much of the mean.
         brightness = float(segmentation.image.pixels[::4, ::4].mean()) / 255
         self._metrics.input_brightness.labels(*names).observe(brightness)
+        self._drifts.take(loaded.version, brightness, segmentation.measurement.classes)
         for remark in segmentation.remarks:
             self._metrics.remarks.labels(remark.code).inc()
         for area in segmentation.measurement.classes:

@@ -87,7 +87,8 @@ def train(
     from training.datasets.reading import read
     from training.datasets.splits import split_by
     from training.evaluation.subjects import evaluate_run
-    from training.provenance import describe
+    from training.evaluation.unseen import check_start, learnt_by
+    from training.provenance import Start, describe
     from training.publishing import network_from_version
     from training.run import Beginning, Machine, check_accelerator
     from training.run import train as run
@@ -106,12 +107,14 @@ def train(
     configuration.check_sets({record.dataset for record in records})
     parts = folder.split(records) if resume else split_by(split, records, fold)
     version = ModelStore(store).version(configuration.network, start) if start and store else None
+    if version:
+        check_start(version, parts)
     taught_by = RunFolder(teacher).as_teacher(records) if teacher else None
     if taught_by:
         taught_by.check(parts)
     if first_process and not resume:
-        started_from = str(version.digest) if version else None
-        describe(folder, configuration, parts, started_from=started_from, taught_by=teacher)
+        started = Start(str(version.digest), learnt_by(version)) if version else None
+        describe(folder, configuration, parts, start=started, taught_by=teacher)
         for record in parts.left_out:
             typer.echo(f"Left out, contradictory: {record.name}")
     run(
@@ -256,6 +259,23 @@ def precision(
             str(change.images),
         )
     Console().print(table)
+
+
+@app.command()
+def baseline(
+    run: Run,
+    data: Data,
+    figures_of: Annotated[
+        Path | None, typer.Option(help="Cross-validation by the same recipe, for a run with nothing held out.")
+    ] = None,
+) -> None:
+    """Measure how images and answers lie where a run was measured; `publish` takes it up, and drift is told by it."""
+    from training.baseline import measure_baseline
+    from training.datasets.reading import read
+    from training.run_folder import RunFolder
+
+    measured = measure_baseline(RunFolder(run), read(data), figures_of)
+    typer.echo(f"Baseline of {measured.images} images: {RunFolder(run).baseline_file}")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from model_store.digest import Digest
 from model_store.manifest import MODEL, Draft, Evaluated, Metric, Network, TrainingData
 from model_store.store import ModelStore
 from model_store.version import Version
+from training.baseline import measured_baseline
 from training.configuration import Configuration
 from training.cross_validation import finished
 from training.datasets.busi import curation
@@ -96,6 +97,7 @@ def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None 
         # Of a recipe's figures none is of these weights: the gate has nothing to compare, and says so.
         evaluated=_evaluated(evidence.measured) if figures_of is None else (),
         precisions=measured_precisions(folder),
+        baseline=measured_baseline(folder),
     )
     contents = {
         MODEL: model,

@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def baseline_file(self) -> Path:
+        """How images and answers lie where the run was measured, if that was asked for."""
+        return self.path / "baseline.json"
+
+    @property
     def precisions_file(self) -> Path:
         return self.path / "precisions.json"
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from efsnet.specification import (
     PostProcessing,
     Specification,
 )
+from model_store.baseline import Baseline, Distribution
 from model_store.digest import Digest
 from model_store.errors import DigestMismatch, DraftInvalid, ManifestInvalid, SchemaUnknown
 from model_store.manifest import (
@@ -218,6 +220,46 @@ def test_every_released_manifest_stays_readable(repository: Path, number: int) -
     assert ((), ()) == (manifest.evaluated, manifest.precisions)
 
 
+@pytest.mark.parametrize("number", [3, 4])
+def test_manifests_of_schema_2_stay_as_they_are(repository: Path, number: int) -> None:
+    """They have no baseline, and are written again without one."""
+    path = repository / "model_store" / "versions" / "efsnet" / "versions" / str(number) / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+    manifest = Manifest.parse(text)
+
+    assert 2 == manifest.schema_version
+    assert text == str(manifest)
+    assert manifest.baseline is None
+
+
+def test_a_baseline_is_read_as_it_is_written(
+    manifest: Manifest, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """With a share for each bin."""
+    even = Distribution(edges=(0.5, 1.0), shares=(0.25, 0.75))
+    baseline = Baseline(images=4, brightness=even, class_fraction={"benign": even}, mask_confidence={})
+    draft = tiny_draft.model_copy(update={"baseline": baseline})
+    made = Manifest.made(draft, name="efsnet", version=4, created_at=MOMENT, files=tiny_contents)
+
+    assert baseline == Manifest.parse(str(made)).baseline
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"edges": (), "shares": ()},
+        {"edges": (1.0, 0.5), "shares": (0.5, 0.5)},
+        {"edges": (0.5, 1.0), "shares": (1.0,)},
+        {"edges": (0.5, 1.0), "shares": (0.5, 0.6)},
+        {"edges": (0.5, 1.0), "shares": (-0.5, 1.5)},
+    ],
+)
+def test_a_distribution_has_ascending_bins_and_shares_that_make_up_1(wrong: dict[str, Any]) -> None:
+    """Or it is none."""
+    with pytest.raises(ValidationError):
+        Distribution.model_validate(wrong)
+
+
 def test_what_is_published_now_has_the_newest_schema(manifest: Manifest, tiny_contents: Mapping[str, bytes]) -> None:
     """Also where an older manifest is the draft."""
     again = Manifest.made(manifest, name="efsnet", version=4, created_at=MOMENT, files=tiny_contents)
@@ -227,8 +269,8 @@ def test_what_is_published_now_has_the_newest_schema(manifest: Manifest, tiny_co
 
 def test_a_newer_schema_asks_for_an_upgrade(manifest: Manifest) -> None:
     """Whatever else a future manifest holds, the message says that this release is too old."""
-    with pytest.raises(SchemaUnknown, match=r"schema version 3.*upgrade"):
-        Manifest.parse(sealed('{\n  "schema_version": 3,\n  "something": "new"\n}\n'))
+    with pytest.raises(SchemaUnknown, match=r"schema version 4.*upgrade"):
+        Manifest.parse(sealed('{\n  "schema_version": 4,\n  "something": "new"\n}\n'))
 
 
 @pytest.mark.parametrize(
