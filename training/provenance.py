@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,23 @@ from training.datasets.records import Record
 from training.errors import RunUnusable
 from training.run_folder import RunFolder
 
+LEARNT_COLUMNS = ("part", "dataset", "file", "group", "sha256")
+"""Of learnt_from.csv."""
+
 PACKAGES = ("torch", "pytorch-lightning", "monai", "numpy", "pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The version whose weights a run begins with.
+
+    Args:
+        digest: Of the version.
+        learnt_from: The text of its `learnt_from.csv`, with which the run's own goes on; empty if it has none.
+    """
+
+    digest: str
+    learnt_from: str
 
 
 def describe(
@@ -25,7 +42,7 @@ def describe(
     configuration: Configuration,
     split: Split,
     *,
-    started_from: str | None = None,
+    start: Start | None = None,
     taught_by: Path | None = None,
 ) -> None:
     """Writes what the run is.
@@ -34,7 +51,7 @@ def describe(
         folder: Of the run.
         configuration: Its recipe.
         split: Its parts.
-        started_from: Digest of the version whose weights it begins with.
+        start: The version whose weights it begins with.
         taught_by: Folder of the run that teaches it.
 
     Raises:
@@ -42,8 +59,9 @@ def describe(
     """
     environment = {
         "code_commit": code_commit(),
-        "started_from": started_from,
+        "started_from": start.digest if start else None,
         "taught_by": str(taught_by) if taught_by else None,
+        "start_known": bool(start and start.learnt_from),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "images": {
@@ -58,7 +76,7 @@ def describe(
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.split_file.write_text(split.as_csv(), encoding="utf-8")
-        folder.learnt_from_file.write_text(_learnt_from(split), encoding="utf-8")
+        folder.learnt_from_file.write_text(_learnt_from(split, start.learnt_from if start else ""), encoding="utf-8")
         folder.environment_file.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
         # last: a folder with a configuration holds a run
         folder.configuration_file.write_text(configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -88,14 +106,16 @@ def code_commit() -> str:
     return commit + ("+changes" if changes else "")
 
 
-def _learnt_from(split: Split) -> str:
-    """One line an image: by its digest it is known again under another name."""
+def _learnt_from(split: Split, before: str) -> str:
+    """One line an image: by its digest it is known again under another name. What was learnt before comes last."""
+    lines = [
+        (part, record.dataset, record.name, record.group, _sha256(record.files[0]))
+        for part in ("train", "validation")
+        for record in getattr(split, part)
+    ]
+    lines += [tuple(line[column] for column in LEARNT_COLUMNS) for line in csv.DictReader(io.StringIO(before))]
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["part", "dataset", "file", "group", "sha256"])
-    for part in ("train", "validation"):
-        for record in getattr(split, part):
-            table.writerow([part, record.dataset, record.name, record.group, _sha256(record.files[0])])
+    csv.writer(text, lineterminator="\n").writerows([LEARNT_COLUMNS, *dict.fromkeys(lines)])
     return text.getvalue()
 
 

@@ -2,7 +2,8 @@
 
     RUN/configuration.json   the recipe, as it was checked
         split.csv            part, data set, file and scene of each image
-        learnt_from.csv      the same of what is learnt from and chosen on, with the digest of each image
+        learnt_from.csv      the same of what is learnt from and chosen on, with the digest of each image; those that
+                             the version learnt from with which the run began come last
         environment.json     code commit, versions, digest of the data; where the weights started from, who taught
         checkpoints/         resumable states; the newest two, and the best where the recipe chooses it
         logs/                metrics.csv of each start, and TensorBoard's events

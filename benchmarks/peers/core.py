@@ -19,7 +19,7 @@ from efsnet.preprocessing import to_input
 from efsnet.rendering import palette_png
 from efsnet.specification import Specification
 
-WORKERS = 2 if os.environ["EFSNET_PEER_ENGINE"] == "ours" else 1
+WORKERS = (os.cpu_count() or 1) if os.environ["EFSNET_PEER_ENGINE"] == "ours" else 1
 """Processes: one a core with our engine; else one, whose network takes all cores, as ONNX Runtime does by itself."""
 
 

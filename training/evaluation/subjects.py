@@ -20,7 +20,7 @@ from training.evaluation.operating_point import OperatingPoint, Rule, choose, re
 from training.evaluation.pooling import evaluation_of
 from training.evaluation.report import Context, write_report
 from training.evaluation.sample import Figure
-from training.evaluation.unseen import split_of, to_be_tested, unseen_by
+from training.evaluation.unseen import Learnt, split_of, to_be_tested, unseen_by
 from training.export.onnx_export import export
 from training.run_folder import RunFolder
 from training.specification import specification
@@ -82,7 +82,8 @@ def evaluate_elsewhere(
     """
     point = read_operating_point(folder)
     split, others, _ = split_of(folder, records)
-    measured = (*getattr(split, part), *to_be_tested(others))
+    unseen, seen_before = _unseen_by_run(folder, others)
+    measured = (*getattr(split, part), *unseen)
     if not measured:
         raise NothingToTest(f"None of these images is in the {part} part of {folder.path}.")
     subject = replace(_subject(folder, _predictor(folder), point, measured), rules=point.rules(without))
@@ -91,6 +92,8 @@ def evaluate_elsewhere(
     notes = list(context.notes)
     if part != "test":
         notes.append(f"These images are of the {part} part, with which the network was made.")
+    if seen_before:
+        notes.append(f"{seen_before} images were left out: the network, or the one that it began as, learnt from them.")
     if without:
         notes.append(f"Post-processing was done without: {', '.join(sorted(without))}.")
     context = replace(context, part=part, label_maps=(EvaluationFolder(out),), notes=tuple(notes))
@@ -142,7 +145,9 @@ def context_of_runs(folders: Sequence[RunFolder], records: Iterable[Record]) -> 
     first = folders[0].configuration()
     points = [read_operating_point(folder) for folder in folders]
     environments = [_environment(folder) for folder in folders]
-    started = {str(environment.get("started_from") or "") for environment in environments} - {""}
+    unknown = {
+        str(environment.get("started_from") or "") for environment in environments if not environment.get("start_known")
+    } - {""}
     learnt = [environment.get("images", {}).get("train", {}).get("count") for environment in environments]
     side = first.input_size
     return Context(
@@ -162,9 +167,18 @@ def context_of_runs(folders: Sequence[RunFolder], records: Iterable[Record]) -> 
         label_maps=tuple(evaluation_of(folder) for folder in folders),
         notes=tuple(
             f"The network began with the weights of {digest}: what that one learnt from is not looked at here."
-            for digest in sorted(started)
+            for digest in sorted(unknown)
         ),
     )
+
+
+def _unseen_by_run(folder: RunFolder, others: Sequence[Record]) -> tuple[tuple[Record, ...], int]:
+    """What is tested of sets that a run was not split over, and how many images are not, since it knows them."""
+    chosen = to_be_tested(others)
+    if not folder.learnt_from_file.exists():  # runs of before it was written have none
+        return chosen, 0
+    unseen = Learnt.from_csv(folder.learnt_from_file.read_text(encoding="utf-8")).unseen(chosen, others)
+    return unseen, len(chosen) - len(unseen)
 
 
 def _predictor(folder: RunFolder) -> Predictor:

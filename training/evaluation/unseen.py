@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from model_store.version import Version
 from training.datasets.folds import BUSI, Split, one_a_scene
@@ -18,6 +20,39 @@ LEARNT_FROM = "learnt_from.csv"
 
 SEEN = ("train", "validation")
 """Parts that a network has learnt from, or on which something was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """The images of some parts of a network's `learnt_from.csv`, known by their bytes and by their groups."""
+
+    digests: frozenset[str]
+    groups: frozenset[tuple[str, str]]
+    """Data set and group."""
+
+    @classmethod
+    def from_csv(cls, text: str, parts: Collection[str] = SEEN) -> Self:
+        """Of the lines of these parts."""
+        lines = [line for line in csv.DictReader(io.StringIO(text)) if line["part"] in parts]
+        return cls(
+            frozenset(line["sha256"] for line in lines), frozenset((line["dataset"], line["group"]) for line in lines)
+        )
+
+    def unseen(self, chosen: Iterable[Record], at_hand: Iterable[Record]) -> tuple[Record, ...]:
+        """Those of the chosen records that are not among these images.
+
+        Args:
+            chosen: Some of those at hand.
+            at_hand: All records: a file of many images tells nothing of a single one, and its group decides.
+        """
+        of_file = Counter(record.files[0] for record in at_hand)
+        return tuple(
+            record
+            for record in chosen
+            if (record.dataset, record.group) not in self.groups
+            and not (of_file[record.files[0]] == 1 and _sha256(record.files[0]) in self.digests)
+        )
+
 
 _TOO_GOOD = "some or all of these may be among them, and then the figures here are too good."
 
@@ -61,18 +96,35 @@ def unseen_by(version: Version, records: Sequence[Record]) -> tuple[tuple[Record
     chosen = to_be_tested(records)
     if LEARNT_FROM not in version.manifest.files:
         return chosen, (f"{version} does not say which images it learnt from: {_TOO_GOOD}",)
-    table = list(csv.DictReader(io.StringIO(version.read(LEARNT_FROM).decode())))
-    seen = [line for line in table if line["part"] in SEEN]
-    digests, groups = {line["sha256"] for line in seen}, {(line["dataset"], line["group"]) for line in seen}
-    of_file = Counter(record.files[0] for record in records)  # a file of many images tells nothing of a single one
-    kept = tuple(
-        record
-        for record in chosen
-        if (record.dataset, record.group) not in groups
-        and not (of_file[record.files[0]] == 1 and _sha256(record.files[0]) in digests)
-    )
+    kept = Learnt.from_csv(learnt_by(version)).unseen(chosen, records)
     left_out = len(chosen) - len(kept)
     return kept, (f"{left_out} images were left out: {version} learnt from them, or something was chosen on them.",)
+
+
+def learnt_by(version: Version) -> str:
+    """A version's `learnt_from.csv`, with what the versions before it learnt from; empty if it does not say.
+
+    Raises:
+        IntegrityError: the version is damaged.
+    """
+    return version.read(LEARNT_FROM).decode() if LEARNT_FROM in version.manifest.files else ""
+
+
+def check_start(version: Version, split: Split) -> None:
+    """Makes sure that the weights from which a run starts have not seen what it is to be chosen or tested on.
+
+    Raises:
+        RunUnusable: the version learnt from images of the run's validation part, or knows images of its test part.
+        IntegrityError: the version is damaged.
+    """
+    known, records = learnt_by(version), (*split.train, *split.validation, *split.test)
+    for part, seen in ((split.validation, ("train",)), (split.test, SEEN)):
+        left = Learnt.from_csv(known, seen).unseen(part, records)
+        if len(left) < len(part):
+            raise RunUnusable(
+                f"{version} learnt from {len(part) - len(left)} of the images on which the new run would be chosen or "
+                "tested: start from a version of the same split, or hold nothing out (--split all)."
+            )
 
 
 def _sha256(file: Path) -> str:

@@ -31,7 +31,8 @@ from training.evaluation.subjects import (
     evaluate_run,
     evaluate_version,
 )
-from training.evaluation.unseen import LEARNT_FROM, split_of, to_be_tested, unseen_by
+from training.evaluation.unseen import LEARNT_FROM, check_start, learnt_by, split_of, to_be_tested, unseen_by
+from training.provenance import Start, describe
 from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
@@ -256,3 +257,52 @@ def test_a_report_of_runs_says_where_they_began(records: Sequence[Record], tmp_p
     assert "0.2 % of the image" == context.facts["Lesions dropped below"]
     assert "unknown, abc" == context.facts["Code"]
     assert ["sha256:1" in note for note in context.notes] == [True]
+
+
+def test_weights_that_have_seen_what_is_to_be_tested_are_no_start(
+    records: Sequence[Record], published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes]
+) -> None:
+    """A version of the same split is one, and one that does not say what it learnt from is let through."""
+    parts, other = split(records, 0), split(records, 1)
+    silent = published_store.version("efsnet", "1")
+    same, chosen_on_test, everything = (
+        version_that_learnt_from(seen, published_store, tiny_draft, tiny_contents)
+        for seen in (
+            {"train": parts.train, "validation": parts.validation, "test": parts.test},
+            {"train": parts.train, "validation": parts.test[:1]},
+            {"train": records},
+        )
+    )
+    check_start(silent, parts)
+    check_start(same, parts)
+
+    for version, split_ in ((chosen_on_test, parts), (everything, parts), (same, other)):
+        with pytest.raises(RunUnusable, match="start from a version of the same split"):
+            check_start(version, split_)
+    check_start(everything, Split(tuple(records), (), (), ()))
+
+
+@pytest.mark.requirement("TRAIN-4")
+def test_what_was_learnt_before_is_not_forgotten(
+    records: Sequence[Record],
+    published_store: ModelStore,
+    tiny_draft: Draft,
+    tiny_contents: Mapping[str, bytes],
+    tmp_path: Path,
+) -> None:
+    """A run that begins with a version, and the version that it becomes, are not measured on that one's images."""
+    old, new = records[:6], [in_another_set(record) for record in records[8:]]
+    first = version_that_learnt_from({"train": old}, published_store, tiny_draft, tiny_contents)
+    parts = split(new, 0)
+    folder = make_run(tmp_path / "run", parts)
+    describe(folder, folder.configuration(), parts, start=Start(str(first.digest), learnt_by(first)))
+    content = {**tiny_contents, LEARNT_FROM: folder.learnt_from_file.read_bytes()}
+    second = published_store.publish("efsnet", tiny_draft, content)
+    folder.operating_point_file.write_text(OperatingPoint(1.0, 0.5, 0.0).as_json(), encoding="utf-8")
+    evaluate_elsewhere(folder, [*new, *records[:8]], "test", tmp_path / "out")
+
+    assert tuple(records[6:8]) == unseen_by(second, records[:8])[0]
+    measured = {case.key for case in EvaluationFolder(tmp_path / "out").read()}
+    assert {record.key for record in (*parts.test, *records[6:8])} == measured
+    notes = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["notes"]
+    assert ["6 images were left out" in note for note in notes] == [True]
