@@ -108,7 +108,7 @@ def code_commit() -> str:
 
 def _learnt_from(split: Split, before: str) -> str:
     """One line an image: by its digest it is known again under another name. What was learnt before comes last."""
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (part, record.dataset, record.name, record.group, _sha256(record.files[0]))
         for part in ("train", "validation")
         for record in getattr(split, part)
