@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import (
+    AuditUnavailable,
     DeadlineExceeded,
     DecoderUnavailable,
     InstanceGone,
     InstanceTooLarge,
     InstanceUnreadable,
     JobsUnusable,
+    MemoryShort,
     ModelNotReady,
     NotAnalysable,
     PacsRefused,
@@ -33,10 +35,23 @@ LONGEST_WAIT_S = 60.0
 UNEXPECTED_TRIES = 5
 """Attempts at a job that fails in a way nobody has thought of."""
 
-PASSING = (PacsUnavailable, QueueFull, ModelNotReady, DeadlineExceeded, DecoderUnavailable, JobsUnusable)
+GONE_TRIES = 8
+"""Attempts at an instance that the PACS does not hold, some two minutes: one may tell of an image, or send it to us,
+before it can be read there."""
+
+PASSING = (
+    PacsUnavailable,
+    QueueFull,
+    ModelNotReady,
+    DeadlineExceeded,
+    DecoderUnavailable,
+    MemoryShort,
+    AuditUnavailable,
+    JobsUnusable,
+)
 """What may be over at the next attempt: a job waits for that as long as it takes."""
 
-FOR_GOOD = (PacsRefused, InstanceGone, InstanceTooLarge, InstanceUnreadable)
+FOR_GOOD = (PacsRefused, InstanceTooLarge, InstanceUnreadable)
 """What the next attempt would meet again."""
 
 _LOG = logging.getLogger("service.jobs")
@@ -106,6 +121,11 @@ class Runner:
             self._queue.finish(job, (), f"Not analysed: {error}")
         except PASSING as error:
             self._put_off(job, str(error))
+        except InstanceGone as error:
+            if job.tries < GONE_TRIES:
+                self._put_off(job, str(error))
+            else:
+                self._refuse(job, str(error))
         except FOR_GOOD as error:
             self._refuse(job, str(error))
         except Exception as error:  # noqa: BLE001 - one job that fails must not keep the others from being done
@@ -137,8 +157,9 @@ class Runner:
             lowest = Priority.LIVE if index or time.monotonic() < rested_at_s else Priority.BACKFILL
             try:
                 done = self.run_next(lowest)
-            except ServiceError as error:
-                _LOG.error("jobs cannot be taken: %s", error)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would leave all jobs to wait, and tell nobody
+                why = str(error) if isinstance(error, ServiceError) else type(error).__name__
+                _LOG.error("jobs cannot be taken: %s", why)
                 done = None
             if done is None:
                 self._pause(LOOK_S)
@@ -154,5 +175,6 @@ class Runner:
         while not self._stopping.wait(LEASE_S / 3):
             try:
                 self._queue.renew(tuple(self._running))
-            except JobsUnusable as error:
-                _LOG.error("leases cannot be renewed: %s", error)
+            except Exception as error:  # noqa: BLE001 - as above
+                why = str(error) if isinstance(error, ServiceError) else type(error).__name__
+                _LOG.error("leases cannot be renewed: %s", why)

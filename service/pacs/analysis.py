@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from efsnet.errors import ImageError
-from model_store.errors import VersionUnknown
+from model_store.errors import ModelStoreError, VersionUnknown
 from model_store.loading import LoadedVersion
 from service.dicom.analyser import Analyser, DicomUpload
 from service.dicom.identity import ROLES
@@ -13,10 +13,13 @@ from service.dicom.results import ResultOptions, results, to_file
 from service.errors import (
     InstanceUnreadable,
     InstanceUnusable,
+    ModelNotReady,
     NoPixels,
     NotAnalysable,
     NoTissueRegion,
     NotUltrasound,
+    StoreSetBack,
+    VersionTooLarge,
 )
 from service.pacs.answering import Answer, Result
 from service.versions import Versions
@@ -41,7 +44,7 @@ class StoreAnalysis:
         Raises:
             NotAnalysable: It shows no tissue, or is no ultrasound.
             InstanceUnreadable: It does, and cannot be read or referred to: a person has to look.
-            ModelNotReady: No version is loaded.
+            ModelNotReady: No version is loaded, or the one that began the answer cannot be.
         """
         loaded = self._await(self._version(version))
         digest = str(loaded.version.digest)
@@ -54,13 +57,20 @@ class StoreAnalysis:
             raise NotAnalysable(str(error)) from error
         except (ImageError, InstanceUnusable) as error:
             raise InstanceUnreadable(str(error)) from error
-        return Answer(digest, tuple(Result(role, str(result.SOPInstanceUID), to_file(result)) for role, result in made))
+        header = analysis.source.header
+        return Answer(
+            digest,
+            (str(header.StudyInstanceUID), str(header.SOPInstanceUID)),
+            tuple(Result(role, str(result.SOPInstanceUID), to_file(result)) for role, result in made),
+        )
 
     async def _version(self, digest: str | None) -> LoadedVersion:
         try:
             return await self._versions.get(None, digest)
         except VersionUnknown:  # it was taken out of the store meanwhile
             return await self._versions.get(None, None)
+        except (ModelStoreError, StoreSetBack, VersionTooLarge) as error:  # as a store that is away for a while
+            raise ModelNotReady(f"The version that began the answer cannot be loaded: {error}") from error
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

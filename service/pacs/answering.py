@@ -7,26 +7,30 @@ from typing import Protocol
 
 from service.audit.act import Act
 from service.audit.trail import Trail
-from service.jobs.job import Job, Order, Stored
+from service.dicom.results.context import MANUFACTURER as OURS
+from service.errors import InstanceGone, PacsRefused
+from service.jobs.job import Job, Order, Stored, Subject
 from service.jobs.ledger import Ledger
 from service.jobs.queue import JobQueue
 from service.jobs.runner import Outcome
-from service.pacs.client import (
+from service.pacs.answers import (
     INSTANCE,
+    MANUFACTURER,
     MODALITY,
     REFERENCED_INSTANCE,
     SERIES,
     SERIES_NUMBER,
     Match,
-    PacsClient,
     value,
+    values,
 )
+from service.pacs.client import PacsClient
 
 REPORT_SERIES_NUMBER = "9002"
 """Of the structured reports that are ours."""
 
 OWN_UIDS = "2.25."
-"""How the UIDs of all that is ours begin."""
+"""How the UIDs of all that is ours begin, and those of many others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Answer:
 
     version: str
     """Digest of the model version."""
+    about: tuple[str, str]
+    """Study and SOP Instance UID of what was analysed."""
     results: tuple[Result, ...]
     """One SR always; a SEG where something was found."""
 
@@ -136,28 +142,48 @@ class Answering:
     def _answered(self, job: Job, source: str) -> Outcome:
         subject = job.order.subject
         since = time.perf_counter()
-        data = self._client.retrieve(subject)
+        data = self._retrieved(subject)
         pacs_s = time.perf_counter() - since
         answer = self._analyse(data, job.version, lambda version: self._queue.pin(job, version))
+        if answer.about != (subject.study_instance_uid, source):
+            raise PacsRefused("The PACS sent another instance than it was asked for, or one of another study.")
         if not self._write:
             return Outcome((), f"Dry run: {_roles(answer.in_order)} made, nothing stored.", rest_s=pacs_s)
         since = time.perf_counter()
         for result in answer.in_order:
-            self._client.store(subject.study_instance_uid, result.content)
+            self._store(subject.study_instance_uid, result)
         stored = tuple(result.stored for result in answer.in_order)
         self._trail.record(_stored(job, answer))
         self._ledger.record(source, subject.study_instance_uid, version=answer.version, results=stored)
         return Outcome(stored, rest_s=pacs_s + time.perf_counter() - since)
 
+    def _retrieved(self, subject: Subject) -> bytes:
+        try:
+            return self._client.retrieve(subject)
+        except InstanceGone:
+            # A PACS that starts, or another server at its address, holds nothing at all: then this raises, and passes.
+            self._client.search("studies", StudyInstanceUID=subject.study_instance_uid, limit=1)
+            raise
+
+    def _store(self, study: str, result: Result) -> None:
+        """Stores a result that may be there already, from an attempt that broke off: some PACS refuse that."""
+        try:
+            self._client.store(study, result.content)
+        except PacsRefused:
+            if not self._client.holds(study, result.sop_instance_uid):
+                raise
+
     def _found_in_pacs(self, study: str, source: str) -> tuple[Stored, ...]:
         """The SR of ours about this instance that its study holds, for a ledger that was lost or is another one's."""
         known = self._ledger.results_in(study)
-        for match in self._client.search(f"studies/{study}/instances", Modality="SR"):
+        for match in self._client.pages(f"studies/{study}/instances", Modality="SR"):
             report = value(match, INSTANCE)
             if report in known or not _is_ours(match):
                 continue
             # All that it tells of is learnt, so that the next image of the study need not look again.
             for header in self._client.metadata(study, value(match, SERIES), report):
+                if value(header, MANUFACTURER) != OURS:
+                    continue
                 for uid in _referenced(header):
                     self._ledger.record(uid, study, version="", results=[Stored("SR", report)])
         found = self._ledger.find(source)
@@ -186,8 +212,8 @@ def _is_ours(match: Match) -> bool:
 def _referenced(header: Match) -> set[str]:
     """SOP Instance UIDs that a header refers to, at whatever depth."""
     found = set()
-    for tag, attribute in header.items():
-        for item in attribute.get("Value") or ():
+    for tag in header:
+        for item in values(header, tag):
             if tag == REFERENCED_INSTANCE:
                 found.add(str(item))
             elif isinstance(item, dict) and "Alphabetic" not in item:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from service.errors import InstanceGone, PacsRefused, UIDInvalid
+from service.errors import InstanceGone, PacsUnavailable, UIDInvalid
 from service.jobs.job import Order, Subject
 from service.jobs.ledger import Cursor
 from service.jobs.queue import JobQueue
@@ -69,8 +69,8 @@ class ChangeLog:
                 return True
             for change in changes:
                 self._order(change, replay=position.replay)
-        except (KeyError, TypeError, ValueError) as error:
-            raise PacsRefused("Orthanc's change log cannot be read: check EFSNET_PACS_ORTHANC_URL.") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise PacsUnavailable("Orthanc's change log cannot be read: check EFSNET_PACS_ORTHANC_URL.") from error
         after = Position(last, replay=position.replay and not done)
         if after != position:
             self._cursor.write(str(after))

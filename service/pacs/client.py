@@ -3,10 +3,12 @@
 Instances stay bytes: what a PACS sends is bounded while it arrives, and nothing reads it before its limits are checked.
 """
 
+import json
+import logging
 import ssl
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -24,9 +26,11 @@ from service.errors import (
     PacsRefused,
     PacsUnavailable,
     SettingsInvalid,
+    UIDInvalid,
 )
 from service.jobs.job import Subject
 from service.metrics import Metrics
+from service.pacs.answers import INSTANCE, MODALITY, SERIES, Match, check_status, check_stored, read_matches, value
 from service.pacs.multipart import DICOM, RELATED, Parts, write_parts
 from service.pacs_settings import PacsSettings
 
@@ -34,33 +38,38 @@ JSON = "application/dicom+json"
 PAGE = 100
 """Matches asked for at once."""
 
+MAX_ANSWER_BYTES = 50_000_000
+"""Of an answer that is no instance: a page of matches has some thousands, a report's header at most a few millions."""
+
+LONGEST_TRANSFER_S = 600.0
+"""In which an answer must be here, however steadily it trickles: who waits for it does nothing else."""
+
 STORED_AS_SENT = f'{RELATED}; type="{DICOM}"; transfer-syntax=*'
 """Without the last, Orthanc transcodes what is compressed."""
 
-STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
-MODALITY, SERIES_NUMBER = "00080060", "00200011"
-REFERENCED_INSTANCE = "00081155"
-FAILED_SEQUENCE, FAILURE_REASON = "00081198", "00081197"
+_LOG = logging.getLogger("service.pacs")
 
-Match = Mapping[str, Any]
-"""One match of a search, in the DICOM JSON model (PS3.18 annex F)."""
-
-_LATER = (401, 403, 408, 425, 429)
-"""Passwords are repaired and servers recover: what is answered with these, or with 5xx, is tried again."""
-_OUT_OF_RESOURCES = range(0xA700, 0xA800)
-"""Failure reasons that pass (PS3.4 table B.2-1)."""
+_CONFLICT = HTTPStatus.CONFLICT
+"""The status of a store in which all failed, for whatever reason."""
 
 
 class PacsClient:
     """One PACS. May be used by several threads."""
 
     def __init__(
-        self, settings: PacsSettings, metrics: Metrics, *, max_bytes: int, transport: httpx2.BaseTransport | None = None
+        self,
+        settings: PacsSettings,
+        metrics: Metrics,
+        *,
+        max_bytes: int,
+        transport: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = settings.url or ""
         self._orthanc_url = settings.orthanc_url or ""
         self._max_bytes = max_bytes
         self._metrics = metrics
+        self._clock = clock
         secret = settings.password.get_secret_value() if settings.password else ""
         self._http = httpx2.Client(
             auth=httpx2.BasicAuth(settings.user, secret) if settings.user else None,
@@ -76,7 +85,7 @@ class PacsClient:
         self._http.close()
 
     def search(self, path: str, **query: str | int) -> list[Match]:
-        """QIDO-RS: all matches at once, as for the instances of one study.
+        """QIDO-RS: the matches that the PACS sends at once, which may not be all.
 
         Raises:
             PacsError: It does not answer, or not so.
@@ -85,11 +94,11 @@ class PacsClient:
         url = f"{self._url}/{path}?{urlencode(query, safe='*?', quote_via=quote)}"
         try:
             with self._asking("query", "GET", url, headers={"Accept": JSON}) as response:
-                return _matches(response.read() if response.status_code != HTTPStatus.NO_CONTENT else b"")
+                return read_matches(self._read(response) if response.status_code != HTTPStatus.NO_CONTENT else b"")
         except InstanceGone as error:
             if "/" in path:  # within a study that is gone
                 return []
-            raise PacsRefused("The PACS knows no searches at this address (404): check EFSNET_PACS_URL.") from error
+            raise PacsUnavailable("The PACS knows no searches at this address (404): check EFSNET_PACS_URL.") from error
 
     def pages(self, path: str, **query: str | int) -> Iterator[Match]:
         """QIDO-RS: all matches, asked for page by page.
@@ -97,28 +106,33 @@ class PacsClient:
         Raises:
             PacsError: It does not answer, or not so.
         """
-        offset, seen = 0, ""
+        seen: set[int] = set()  # hashes: an archive has millions of studies
+        offset = 0
         while matches := self.search(path, **query, limit=PAGE, offset=offset):
-            if str(matches[0]) == seen:
+            new = [match for match in matches if hash(str(match)) not in seen]
+            if not new:
                 return  # it knows no `offset`, and has sent everything already
-            seen = str(matches[0])
-            yield from matches
+            seen.update(hash(str(match)) for match in new)
+            yield from new
             offset += len(matches)
 
     def instances(self, study_instance_uid: str, series_instance_uid: str | None = None) -> list[Subject]:
-        """The ultrasound instances of a study, or of one series.
+        """The ultrasound instances of a study, or of one series; those whose UIDs are none are told in the log.
 
         Raises:
             PacsError: It does not answer, or not so.
         """
         series = f"/series/{series_instance_uid}" if series_instance_uid else ""
-        matches = self.search(f"studies/{study_instance_uid}{series}/instances", Modality="US")
-        found = [
-            Subject(study_instance_uid, value(match, SERIES) or series_instance_uid, value(match, INSTANCE))
-            for match in matches
-            if value(match, MODALITY) in ("US", "")  # a PACS that ignores the key is asked in vain, not believed
-        ]
-        return [subject for subject in found if subject.sop_instance_uid]
+        found = []
+        for match in self.pages(f"studies/{study_instance_uid}{series}/instances", Modality="US"):
+            if value(match, MODALITY) not in ("US", ""):
+                continue  # a PACS that ignores the key is asked in vain, not believed
+            try:
+                uids = value(match, SERIES) or series_instance_uid, value(match, INSTANCE)
+                found.append(Subject(study_instance_uid, *uids))
+            except UIDInvalid:
+                _LOG.error("an instance is passed over: its UIDs are none")
+        return found
 
     def holds(self, study_instance_uid: str, sop_instance_uid: str) -> bool:
         """Whether an instance is there.
@@ -152,7 +166,7 @@ class PacsClient:
         with self._asking("retrieve", "GET", url, headers={"Accept": STORED_AS_SENT}) as response:
             kind = response.headers.get("content-type", "")
             parts = Parts(kind, keep_bytes=self._max_bytes, max_part_bytes=self._max_bytes)
-            for chunk in response.iter_bytes():
+            for chunk in self._chunks(response):
                 found += parts.feed(chunk)
             parts.close()
         if len(found) != 1:
@@ -169,8 +183,8 @@ class PacsClient:
         headers = {"Accept": JSON, "Content-Type": f'{RELATED}; type="{DICOM}"; boundary={boundary}'}
         body = b"".join(write_parts([instance], boundary))
         url = f"{self._url}/studies/{study_instance_uid}"
-        with self._asking("store", "POST", url, headers=headers, content=body) as response:
-            _check_stored(response.read())
+        with self._asking("store", "POST", url, takes=_CONFLICT, headers=headers, content=body) as response:
+            check_stored(response.status_code, self._read(response))
 
     def orthanc(self, path: str, **query: int) -> Any:
         """What Orthanc's own interface answers.
@@ -181,17 +195,44 @@ class PacsClient:
         """
         with self._asking("changes", "GET", f"{self._orthanc_url}/{path}", params=query) as response:
             try:
-                return response.read() and response.json()
-            except ValueError as error:
-                raise PacsRefused("Orthanc's answer is no JSON: check EFSNET_PACS_ORTHANC_URL.") from error
+                return json.loads(self._read(response))
+            except (ValueError, RecursionError) as error:
+                raise PacsUnavailable("Orthanc's answer is no JSON: check EFSNET_PACS_ORTHANC_URL.") from error
+
+    def _read(self, response: httpx2.Response) -> bytes:
+        """All of an answer that is no instance."""
+        body = bytearray()
+        for chunk in self._chunks(response):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise PacsUnavailable(f"The PACS answers with more than {MAX_ANSWER_BYTES:,} bytes.")
+        return bytes(body)
+
+    def _chunks(self, response: httpx2.Response) -> Iterator[bytes]:
+        until = self._clock() + LONGEST_TRANSFER_S
+        for chunk in response.iter_bytes():
+            yield chunk
+            if self._clock() > until:
+                raise PacsUnavailable(f"The PACS takes more than {LONGEST_TRANSFER_S:g} s for an answer.")
 
     @contextmanager
-    def _asking(self, operation: str, method: str, url: str, **request: Any) -> Iterator[httpx2.Response]:
-        """The answer to a request, while it arrives. All that can go wrong is told in our words, none of the PACS's."""
+    def _asking(
+        self, operation: str, method: str, url: str, *, takes: int = 0, **request: Any
+    ) -> Iterator[httpx2.Response]:
+        """The answer to a request, while it arrives. All that can go wrong is told in our words, none of the PACS's.
+
+        Args:
+            operation: Its name among the metrics.
+            method: Of HTTP.
+            url: Asked.
+            takes: A status that the caller reads beside those of success.
+            request: What else there is to it.
+        """
         since, outcome = time.perf_counter(), "error"
         try:
             with self._http.stream(method, url, **request) as response:
-                _check_status(response)
+                if response.status_code != takes:
+                    check_status(response.status_code)
                 yield response
             outcome = "ok"
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
@@ -207,47 +248,6 @@ class PacsClient:
             raise
         finally:
             self._metrics.pacs_duration.labels(operation, outcome).observe(time.perf_counter() - since)
-
-
-def value(match: Match, tag: str) -> str:
-    """The first value of an attribute; empty without one."""
-    return str((match.get(tag, {}).get("Value") or [""])[0])
-
-
-def _matches(body: bytes) -> list[Match]:
-    if not body:
-        return []
-    try:
-        return list(httpx2.Response(200, content=body).json())
-    except (ValueError, TypeError) as error:
-        raise PacsRefused("The PACS's answer is no DICOM JSON: check EFSNET_PACS_URL.") from error
-
-
-def _check_status(response: httpx2.Response) -> None:
-    status = response.status_code
-    if status < 300:
-        return
-    if status in (401, 403):
-        raise PacsUnavailable(f"The PACS does not let us in ({status}): check EFSNET_PACS_USER, _PASSWORD or _TOKEN.")
-    if status in _LATER or status >= 500:
-        raise PacsUnavailable(f"The PACS fails ({status}).")
-    if status in (404, 410):
-        raise InstanceGone(f"The PACS does not hold it ({status}).")
-    raise PacsRefused(f"The PACS refuses it ({status}).")
-
-
-def _check_stored(body: bytes) -> None:
-    """Reads which instances failed (PS3.18 section I.2); the status alone may say that some were stored."""
-    try:
-        answer = httpx2.Response(200, content=body).json()
-    except ValueError:
-        return  # an older PACS answers in XML, and its status has said that all went well
-    if not isinstance(answer, dict):
-        return
-    for failed in answer.get(FAILED_SEQUENCE, {}).get("Value") or ():
-        reason = int(value(failed, FAILURE_REASON) or 0)
-        message = f"The PACS did not store it (reason {reason})."
-        raise PacsUnavailable(message) if reason in _OUT_OF_RESOURCES else PacsRefused(message)
 
 
 def _trusted(settings: PacsSettings) -> ssl.SSLContext:

@@ -1,11 +1,16 @@
 """The door that every DICOMweb PACS has: a search, now and then, for images that no event told of."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from service.errors import UIDInvalid
 from service.jobs.job import Order, Subject
 from service.jobs.queue import JobQueue
-from service.pacs.client import STUDY, PacsClient, value
+from service.pacs.answers import STUDY, value
+from service.pacs.client import PacsClient
+
+_LOG = logging.getLogger("service.pacs")
 
 
 class Sweep:
@@ -35,6 +40,8 @@ class Sweep:
 def studies(client: PacsClient, query: dict[str, str]) -> Iterator[str]:
     """Study Instance UIDs of the studies with ultrasound that match a QIDO-RS query, each once.
 
+    One whose UID is none is told in the log, and keeps nobody from the others.
+
     Raises:
         PacsError: The PACS does not answer, or not so.
     """
@@ -43,4 +50,7 @@ def studies(client: PacsClient, query: dict[str, str]) -> Iterator[str]:
         study = value(match, STUDY)
         if study and study not in seen:
             seen.add(study)
-            yield Subject(study).study_instance_uid
+            try:
+                yield Subject(study).study_instance_uid
+            except UIDInvalid:
+                _LOG.error("a study is passed over: its UID is none")

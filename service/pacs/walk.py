@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import PacsRefused, ServiceError
-from service.pacs.client import STUDY, PacsClient, value
+from service.pacs.answers import STUDY, value
+from service.pacs.client import PacsClient
 
 State = Literal["ok", "failed", "skipped"]
 

@@ -289,6 +289,42 @@ def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, s
     assert answered(orthanc) == expected([subject])
 
 
+@pytest.mark.requirement("PACS-9")
+def test_a_pacs_that_is_down_for_a_minute_drops_nothing(orthanc: Orthanc, services: list[Service]) -> None:
+    """It is killed at work, for sixty seconds; orders that come meanwhile are taken, and all are answered afterwards."""
+    service = services[0]
+    early = [image(study, number) for study in range(10) for number in range(4)]
+    later = [image(20, number) for number in range(4)]
+    for subject in later:
+        orthanc.send(scan(subject))
+    service.environment["EFSNET_PACS_DAYS"] = "0"
+    service.start()
+    service.wait_until_ready()
+    for subject in early:
+        orthanc.send(scan(subject))
+    orthanc.kill()
+    until = time.monotonic() + 60
+    orders = [{"study_instance_uid": image(20, 0).study_instance_uid}]
+    orders += [{"study_instance_uid": image(study, 0).study_instance_uid} for study in range(3)]
+    statuses = {httpx2.post(f"{service.url}/v1/jobs", json=order).status_code for order in orders}
+    while time.monotonic() < until:
+        statuses.add(httpx2.get(f"{service.url}/readyz").status_code)
+        time.sleep(2)
+    meanwhile = service.counts()
+    orthanc.start()
+    await_answers(orthanc, sum(expected(early + later).values()))
+    end = time.monotonic() + 90  # an order waits a minute at most for its next attempt
+    while service.counts().keys() != {"done"} and time.monotonic() < end:
+        time.sleep(0.5)
+    time.sleep(5)  # whatever would come twice has come by now
+
+    assert statuses == {202, 200}
+    assert meanwhile.get("queued", 0) > 0
+    assert "failed" not in meanwhile
+    assert answered(orthanc) == expected(early + later)
+    assert service.counts() == {"done": len(early + later) + len(orders)}
+
+
 def real(busi: Path, name: str, number: int, **others: object) -> bytes:
     """An image of BUSI as a scanner would send it, of a patient whose name must be found nowhere."""
     pixels = np.asarray(Pillow.open(busi / name).convert("L"))

@@ -1,21 +1,24 @@
 """The threads that do the jobs."""
 
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Semaphore
 
 import pytest
 
 from service.errors import (
+    AuditUnavailable,
     DecoderUnavailable,
+    InstanceGone,
     InstanceUnreadable,
     JobsUnusable,
+    MemoryShort,
     NotAnalysable,
     PacsRefused,
     PacsUnavailable,
 )
 from service.jobs.job import Job, Priority, Stored
 from service.jobs.queue import JobQueue
-from service.jobs.runner import LONGEST_WAIT_S, UNEXPECTED_TRIES, Outcome, Runner
+from service.jobs.runner import GONE_TRIES, LONGEST_WAIT_S, UNEXPECTED_TRIES, Outcome, Runner
 from tests.service.jobs.conftest import Clock, order
 
 
@@ -68,15 +71,39 @@ def test_what_is_refused_for_good_fails_at_once(queue: JobQueue) -> None:
     assert (only(queue).state, only(queue).note) == ("failed", "The PACS refuses it.")
 
 
-@pytest.mark.parametrize(("error", "state"), [(InstanceUnreadable, "failed"), (DecoderUnavailable, "queued")])
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (InstanceUnreadable, "failed"),
+        (DecoderUnavailable, "queued"),
+        (MemoryShort, "queued"),
+        (AuditUnavailable, "queued"),
+    ],
+)
 def test_an_image_without_an_answer_is_listed_or_tried_again(
     queue: JobQueue, error: type[Exception], state: str
 ) -> None:
-    """A damaged one is for people to see; one whose decoder was ended by others gets another."""
+    """A damaged one is for people to see; a decoder, memory and a disk come back."""
     queue.add(order())
     Runner(queue, failing(error("why.")), threads=1).run_next()
 
     assert (only(queue).state, only(queue).note) == (state, "why.")
+
+
+def test_what_the_pacs_does_not_hold_yet_is_tried_for_a_while(queue: JobQueue, clock: Clock) -> None:
+    """An image may be told of before it can be read; after some two minutes it is one that was deleted."""
+    queue.add(order())
+    runner = Runner(queue, failing(InstanceGone("The PACS does not hold it (404).")), threads=1)
+    states, waited_s = [], 0.0
+    for _ in range(GONE_TRIES):
+        runner.run_next()
+        states.append(only(queue).state)
+        wait_s = max(only(queue).due_at.timestamp() - clock.now_s, 0.0)
+        waited_s += wait_s
+        clock.now_s += wait_s + 0.001  # beyond the microseconds that are kept
+
+    assert states == ["queued"] * (GONE_TRIES - 1) + ["failed"]
+    assert waited_s > 60
 
 
 def test_what_cannot_be_analysed_is_done(queue: JobQueue) -> None:
@@ -128,19 +155,28 @@ def test_threads_do_what_is_added(engine_queue: JobQueue) -> None:
     assert only(engine_queue).state == "done"
 
 
-def test_a_database_that_fails_ends_no_thread(engine_queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
-    """It is told, and tried again."""
-    told = Event()
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(JobsUnusable("The database of the jobs cannot be used."), "cannot be used"), (KeyError("Perez^Ana"), "KeyError")],
+)
+def test_a_database_that_fails_ends_no_thread(
+    engine_queue: JobQueue, caplog: pytest.LogCaptureFixture, error: Exception, words: str
+) -> None:
+    """Whatever it is, it is told, and tried again: without its threads a service would take jobs and do none."""
+    told = Semaphore(0)
 
     class Broken(JobQueue):
         def take(self, *, lowest: Priority = Priority.BACKFILL) -> Job | None:
-            told.set()
-            raise JobsUnusable("The database of the jobs cannot be used.")
+            told.release()
+            raise error
 
     engine_queue.__class__ = Broken
     runner = Runner(engine_queue, lambda _: Outcome(), threads=1)
     runner.start()
-    assert told.wait(30)
+    assert told.acquire(timeout=30)
+    assert told.acquire(timeout=30)
     runner.stop()
 
     assert "jobs cannot be taken" in caplog.text
+    assert words in caplog.text
+    assert "Perez" not in caplog.text

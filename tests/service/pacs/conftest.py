@@ -51,6 +51,8 @@ class FakePacs:
         self.instances: dict[str, tuple[Dataset, bytes]] = {}
         self.changes: list[str] = []
         self.requests: list[httpx2.Request] = []
+        self.most = 10**6
+        """Matches that it sends at once, however many are asked for."""
         self.fails: Callable[[httpx2.Request], httpx2.Response | None] = lambda _: None
 
     def add(self, subject: Subject, modality: str = "US", **more: object) -> None:
@@ -110,7 +112,7 @@ class FakePacs:
                 header.get(name) == wanted for name, wanted in query.items() if name in ("Modality", "SOPInstanceUID")
             ):
                 found.setdefault(header[key].value, header)
-        offset, limit = int(query.get("offset", 0)), int(query.get("limit", 10**6))
+        offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", self.most)), self.most)
         matches = list(found.values())[offset : offset + limit]
         return self._json([json.loads(one.to_json()) for one in matches]) if matches else httpx2.Response(204)
 
@@ -158,7 +160,8 @@ class FakeAnalysis:
         pin(version)
         self.asked.append(version)
         roles = ("SR", "SEG") if self.finds(str(header.SOPInstanceUID)) else ("SR",)
-        return Answer(version, tuple(_result(header, role, version) for role in roles))
+        about = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+        return Answer(version, about, tuple(_result(header, role, version) for role in roles))
 
     def finds(self, sop_instance_uid: str) -> bool:
         """Whether there is something in an image."""
@@ -182,6 +185,7 @@ def _result(source: Dataset, role: str, version: str) -> Result:
         PatientID=source.PatientID,
         PatientName=source.PatientName,
         SeriesNumber=number,
+        Manufacturer="EFSNet service",
         CurrentRequestedProcedureEvidenceSequence=[reference],
     )
     return Result(role, name, content)

@@ -58,6 +58,13 @@ def test_what_is_found_is_answered_in_the_wanted_roles(analyse: Analyse) -> None
         assert dcmread(io.BytesIO(result.content)).SOPInstanceUID == result.sop_instance_uid
 
 
+def test_an_answer_says_what_it_is_about(analyse: Analyse) -> None:
+    """By the study and the instance of the file itself, whatever was asked for."""
+    made = instance(squares())
+
+    assert analyse("SR")(part10(made), None, no_pin).about == (made.StudyInstanceUID, made.SOPInstanceUID)
+
+
 def test_where_nothing_is_found_there_is_a_report(analyse: Analyse) -> None:
     """And no segmentation."""
     answer = analyse("SEG", "SR")(part10(instance(squares() * 0)), None, no_pin)

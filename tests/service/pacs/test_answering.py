@@ -2,9 +2,10 @@
 
 import httpx2
 import pytest
+from pydicom import Dataset
 
 from service.audit.trail import Trail
-from service.errors import PacsRefused, PacsUnavailable
+from service.errors import PacsUnavailable
 from service.jobs.job import Job, Order, Priority, Subject
 from service.jobs.runner import Runner
 from service.pacs.answering import Answer, Answering, Keeping
@@ -196,27 +197,97 @@ def test_what_the_pacs_refuses_for_good_is_in_the_failed_list(pacs: FakePacs, co
     assert (job.state, job.note) == ("failed", "The PACS did not store it (reason 272).")
 
 
-def test_an_image_that_is_gone_fails(pacs: FakePacs, connect: Connect) -> None:
-    """Nobody waits for what was deleted."""
+def test_an_image_that_is_told_of_early_is_answered_once_it_is_there(pacs: FakePacs, connect: Connect) -> None:
+    """An archive that forwards while it still stores has not lost it."""
     connection = connect()
     connection.order(Order(image()))
     (job,) = work(connection, FakeAnalysis())
+    assert (job.state, job.note) == ("queued", "The PACS does not hold it (404).")
 
-    assert (job.state, job.note) == ("failed", "The PACS does not hold it (404).")
+    pacs.add(image())
+    connection.retry(job.id)
+    work(connection, FakeAnalysis())
+    assert roles(pacs) == (1, 1)
+
+
+def test_where_nothing_is_no_image_is_gone(pacs: FakePacs, connect: Connect) -> None:
+    """A PACS that starts, or a wrong address, knows no path at all: the job waits, and says what to check."""
+    pacs.add(image())
+    pacs.fails = lambda _: httpx2.Response(404)
+    connection = connect()
+    connection.order(Order(image()))
+    job = connection.queue.take()
+    assert job is not None
+
+    with pytest.raises(PacsUnavailable, match="EFSNET_PACS_URL"):
+        Answering(connection.client, keeping(connection), FakeAnalysis(), write=True)(job)
+
+
+@pytest.mark.requirement("PACS-6")
+def test_a_pacs_that_refuses_what_it_has_is_answered_once(pacs: FakePacs, connect: Connect) -> None:
+    """The SEG was stored before a crash: an archive that takes no duplicates still gets the SR."""
+    pacs.add(image())
+    connection, analyse = connect(), FakeAnalysis()
+    connection.order(Order(image()))
+    work(connection, analyse)
+    for report in pacs.of("SR"):
+        del pacs.instances[str(report.SOPInstanceUID)]
+    segmentation = str(pacs.of("SEG")[0].SOPInstanceUID).encode()
+    pacs.fails = lambda request: (
+        httpx2.Response(409) if request.method == "POST" and segmentation in request.read() else None
+    )
+    after_a_crash = connect("other")
+    after_a_crash.order(Order(image()))
+    (job,) = work(after_a_crash, analyse)
+
+    assert (job.state, roles(pacs)) == ("done", (1, 1))
+
+
+def test_another_image_than_was_asked_for_is_no_answer(pacs: FakePacs, connect: Connect) -> None:
+    """Nothing is stored of it, and people see that."""
+    pacs.add(image(1))
+    pacs.add(image(2))
+    other = pacs.instances["1.2.1.2"]
+    pacs.instances["1.2.1.1"] = pacs.instances["1.2.1.1"][0], other[1]
+    connection = connect()
+    connection.order(Order(image(1)))
+    (job,) = work(connection, FakeAnalysis())
+
+    assert (job.state, "another instance" in job.note) == ("failed", True)
+    assert roles(pacs) == (0, 0)
+
+
+def test_a_report_of_another_maker_answers_nothing(pacs: FakePacs, connect: Connect) -> None:
+    """Though its UID begins like ours, and its series has the number of ours."""
+    pacs.add(image())
+    reference = Dataset()
+    reference.ReferencedSOPInstanceUID = "1.2.1.1"
+    pacs.add(
+        Subject("1.2", "2.25.7", "2.25.7.1"),
+        "SR",
+        SeriesNumber=9002,
+        Manufacturer="Another",
+        CurrentRequestedProcedureEvidenceSequence=[reference],
+    )
+    connection = connect()
+    connection.order(Order(image()))
+    work(connection, FakeAnalysis())
+
+    assert roles(pacs) == (1, 2)
 
 
 def test_an_answer_has_one_report() -> None:
     """Without it, nothing would mark the image as answered."""
     with pytest.raises(ValueError, match="one SR"):
-        Answer("sha256:1", ())
+        Answer("sha256:1", ("1.2", "1.2.1.1"), ())
 
 
-def test_a_pacs_that_speaks_otherwise_is_refused_in_our_words(pacs: FakePacs, connect: Connect) -> None:
-    """Its own words, which may name a patient, are told nowhere."""
+def test_a_pacs_that_speaks_otherwise_is_told_of_in_our_words(pacs: FakePacs, connect: Connect) -> None:
+    """Its own words, which may name a patient, are told nowhere; a page for maintenance passes, and refuses nothing."""
     pacs.fails = lambda _: httpx2.Response(200, text="<html>Planted^Name</html>")
-    with pytest.raises(PacsRefused, match="EFSNET_PACS_URL") as refused:
+    with pytest.raises(PacsUnavailable, match="EFSNET_PACS_URL") as searched:
         connect().client.search("studies")
-    with pytest.raises(PacsUnavailable, match="EFSNET_PACS_URL") as unavailable:
+    with pytest.raises(PacsUnavailable, match="EFSNET_PACS_URL") as retrieved:
         connect().client.retrieve(image())
 
-    assert "Planted" not in str(refused.value) + str(unavailable.value)
+    assert "Planted" not in str(searched.value) + str(retrieved.value)

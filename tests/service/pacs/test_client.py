@@ -1,6 +1,7 @@
 """What goes over the wire to a PACS."""
 
 import base64
+import itertools
 import ssl
 import threading
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.errors import InstanceTooLarge, PacsRefused, PacsUnavailable, SettingsInvalid
+from service.errors import InstanceTooLarge, PacsError, PacsUnavailable, SettingsInvalid
 from service.metrics import Metrics
 from service.pacs.client import PacsClient
+from service.pacs.sweep import studies
 from service.pacs_settings import PacsSettings
 from tests.service.pacs.conftest import Connect, FakePacs, image
 
@@ -67,9 +69,9 @@ def test_a_pacs_that_knows_no_pages_is_read_once(pacs: FakePacs, connect: Connec
     assert len(list(connect().client.pages("studies"))) == 1
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 503])
+@pytest.mark.parametrize("status", [302, 307, 401, 403, 408, 429, 500, 503])
 def test_what_may_pass_is_no_refusal(pacs: FakePacs, connect: Connect, status: int) -> None:
-    """Such a request is made again later."""
+    """Such a request is made again later; a redirection is one to a login."""
     pacs.fails = lambda _: httpx2.Response(status, text="Planted^Name")
 
     with pytest.raises(PacsUnavailable) as error:
@@ -83,17 +85,96 @@ def test_a_study_that_is_gone_has_nothing_and_a_wrong_address_is_named(pacs: Fak
     pacs.fails = lambda _: httpx2.Response(404)
 
     assert connect().client.instances("1.2") == []
-    with pytest.raises(PacsRefused, match="EFSNET_PACS_URL"):
+    with pytest.raises(PacsUnavailable, match="EFSNET_PACS_URL"):
         connect().client.search("studies")
 
 
-def test_a_pacs_out_of_space_is_no_refusal(pacs: FakePacs, connect: Connect) -> None:
-    """Its reason says that the same may succeed later (0xA700)."""
+@pytest.mark.parametrize("status", [200, 202, 409])
+def test_a_pacs_out_of_space_is_no_refusal(pacs: FakePacs, connect: Connect, status: int) -> None:
+    """Its reason says that the same may succeed later (0xA700), with the status of a success or of a conflict."""
     failed = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA700]}}]}}
-    pacs.fails = lambda _: httpx2.Response(202, json=failed)
+    pacs.fails = lambda _: httpx2.Response(status, json=failed)
 
     with pytest.raises(PacsUnavailable, match="42752"):
         connect().client.store("1.2", b"DICOM")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": "Planted^Name"}',
+        '["Planted^Name"]',
+        '[{"00080018": "Planted^Name"}]',
+        '[{"00080018": {"vr": "UI", "Value": "Planted^Name"}}]',
+        '[{"00080018": {"vr": "UI", "Value": [null]}, "0020000E": {"Value": [{}]}, "00080060": null}]',
+        '{"00081198": null}',
+        '{"00081198": {"Value": ["Planted^Name", {"00081197": {"Value": ["Planted^Name"]}}]}}',
+        "[" * 100_000,
+        "\udcff",
+    ],
+)
+def test_whatever_a_pacs_answers_is_an_answer_or_its_fault(
+    pacs: FakePacs, connect: Connect, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """JSON of another form is told in our words; nothing else is raised that would be a fault of ours."""
+    pacs.fails = lambda _: httpx2.Response(200, content=body.encode("utf-8", "surrogateescape"))
+    client = connect().client
+    said = []
+    for ask in (
+        lambda: client.instances("1.2"),
+        lambda: client.holds("1.2", "1.2.1.1"),
+        lambda: client.store("1.2", b"DICOM"),
+        lambda: list(studies(client, {})),
+    ):
+        try:
+            assert not ask()
+        except PacsError as error:
+            said.append(str(error))
+
+    assert "Planted" not in " ".join(said) + caplog.text
+
+
+def test_an_answer_without_end_is_not_received(pacs: FakePacs, connect: Connect) -> None:
+    """No search takes more memory than its limit."""
+    chunk = b" " * 1_000_000
+    pacs.fails = lambda _: httpx2.Response(200, content=itertools.repeat(chunk))
+
+    with pytest.raises(PacsUnavailable, match="50,000,000"):
+        connect().client.search("studies")
+
+
+def test_an_answer_that_trickles_is_given_up() -> None:
+    """A byte a minute would hold a thread for days, and never be late for the next byte."""
+    minutes = itertools.count(step=60)
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=itertools.repeat(b" ")))
+    settings = PacsSettings(url="http://pacs.test")
+    client = PacsClient(settings, Metrics("0"), max_bytes=1000, transport=transport, clock=lambda: next(minutes))
+
+    with pytest.raises(PacsUnavailable, match="600 s"):
+        client.search("studies")
+
+
+def test_a_pacs_that_sends_few_at_once_is_asked_for_the_rest(pacs: FakePacs, connect: Connect) -> None:
+    """Many limit what they send, and say so nowhere: no image of a large study is left out."""
+    pacs.most = 7
+    for number in range(1, 31):
+        pacs.add(image(number))
+
+    assert len(connect().client.instances("1.2")) == 30
+
+
+def test_a_uid_that_is_none_keeps_nobody_from_the_others(
+    pacs: FakePacs, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither other images of its study, nor other studies: it is told in the log, and passed over."""
+    strange = {"00080018": {"Value": ["1.2.x"]}, "0020000E": {"Value": ["1.2.1"]}, "0020000D": {"Value": ["../1"]}}
+    sound = {"00080018": {"Value": ["1.2.1.1"]}, "0020000E": {"Value": ["1.2.1"]}, "0020000D": {"Value": ["1.2"]}}
+    pacs.fails = lambda _: httpx2.Response(200, json=[strange, sound])
+    client = connect().client
+
+    assert client.instances("1.2") == [image()]
+    assert list(studies(client, {})) == ["1.2"]
+    assert caplog.text.count("passed over") == 2
 
 
 class Authority:

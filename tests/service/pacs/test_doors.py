@@ -18,7 +18,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from service.errors import BodyTooLarge, FormMalformed, MediaTypeUnsupported, PacsRefused, PacsUnavailable
+from service.errors import BodyTooLarge, FormMalformed, MediaTypeUnsupported, PacsUnavailable
 from service.jobs.job import Order, Priority, Subject
 from service.jobs.ledger import Cursor
 from service.pacs.changes import ChangeLog
@@ -123,12 +123,20 @@ def test_an_image_deleted_meanwhile_is_passed_over(pacs: FakePacs, connect: Conn
     assert ordered(connection) == set()
 
 
-@pytest.mark.parametrize("answer", [httpx2.Response(200, json={"Changes": []}), httpx2.Response(200, text="<html>")])
-def test_what_is_no_change_log_is_refused(pacs: FakePacs, connect: Connect, answer: httpx2.Response) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, json={"Changes": []}),
+        httpx2.Response(200, json={"Last": 1, "Changes": ["a"]}),
+        httpx2.Response(200, json=[1]),
+        httpx2.Response(200, text="<html>"),
+    ],
+)
+def test_what_is_no_change_log_is_told(pacs: FakePacs, connect: Connect, answer: httpx2.Response) -> None:
     """The message says which setting to check."""
     pacs.fails = lambda _: answer
 
-    with pytest.raises(PacsRefused, match="EFSNET_PACS_ORTHANC_URL"):
+    with pytest.raises(PacsUnavailable, match="EFSNET_PACS_ORTHANC_URL"):
         log_of(connect()).read()
 
 
