@@ -291,7 +291,7 @@ def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, s
 
 @pytest.mark.requirement("PACS-9")
 def test_a_pacs_that_is_down_for_a_minute_drops_nothing(orthanc: Orthanc, services: list[Service]) -> None:
-    """It is killed at work, for sixty seconds; orders that come meanwhile are taken, and all are answered afterwards."""
+    """It is killed at work, for sixty seconds; orders that come meanwhile are taken, and all are answered later."""
     service = services[0]
     early = [image(study, number) for study in range(10) for number in range(4)]
     later = [image(20, number) for number in range(4)]
