@@ -170,13 +170,16 @@ def growth(
 @app.command()
 def soak(
     seconds: Annotated[float, typer.Option(min=5, help="How long; an hour shows what grows slowly.")] = 3600,
-    clients: Annotated[int, typer.Option(min=1, help="That ask without a pause.")] = 4,
+    clients: Annotated[int, typer.Option(min=1, help="That ask at the same time.")] = 4,
+    pause_s: Annotated[
+        float, typer.Option(min=0, help="Between an answer and a client's next question; leaves room for other work.")
+    ] = 0.0,
     out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
 ) -> None:
     """Load of mixed sizes and formats; ends with status 1 where a mask was wrong, or memory or open files grew."""
     from benchmarks import soak  # noqa: PLC0415 (as above)
 
-    result = soak.measure(seconds, clients)
+    result = soak.measure(seconds, clients, pause_s)
     if out:
         out.write_text(result.as_json() + "\n", encoding="utf-8")
     typer.echo(result.as_markdown())

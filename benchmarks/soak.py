@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What happened."""
+    """What happened: each client waits `pause_s` after an answer."""
 
     seconds: float
     clients: int
+    pause_s: float
+    cpu_s: float
     counts: Counts
     samples: tuple[Sample, ...]
 
@@ -99,10 +101,10 @@ class Soak:
 
     def as_markdown(self) -> str:
         """A table of a line."""
-        counts = self.counts
+        counts, cores = self.counts, self.cpu_s / self.seconds
         return "\n".join(
             [
-                f"{processor()}, {self.clients} clients.",
+                f"{processor()}, {self.clients} clients with pauses of {self.pause_s:g} s, {cores:.2f} cores taken.",
                 "",
                 "| seconds | right | wrong | refused | failed | memory MB, middle and last third | files |",
                 "|---|---|---|---|---|---|---|",
@@ -117,63 +119,91 @@ class Soak:
         return self.samples[third:-third], self.samples[-third:]
 
 
-def measure(seconds: float, clients: int) -> Soak:
-    """Starts the service on a scratch store with the shipped version, and asks it for so long."""
+def measure(seconds: float, clients: int, pause_s: float = 0.0) -> Soak:
+    """Starts the service on a scratch store with the shipped version, and asks it for so long.
+
+    Args:
+        seconds: How long.
+        clients: That ask, each for one picture after the other.
+        pause_s: Between an answer and the next question of the same client.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         store = Path(scratch) / "store"
         seed(store)
         pictures = _pictures(load(ModelStore(store).version("efsnet", "production")).predictor)
         with service(store, example_png()) as (server, address):
-            return _soak(server, address, pictures, seconds, clients)
+            each = [Client(address, pictures, pause_s, number) for number in range(clients)]
+            before_s, samples = server.cpu_s(), _samples(server, each, seconds)
+            total = Counts(*(sum(counts) for counts in zip(*(astuple(client.counts) for client in each), strict=True)))
+            return Soak(seconds, clients, pause_s, server.cpu_s() - before_s, total, tuple(samples))
 
 
-def _soak(server: Server, address: str, pictures: Sequence[Picture], seconds: float, clients: int) -> Soak:
-    over, each = threading.Event(), [Counts() for _ in range(clients)]
-    asking = [
-        threading.Thread(target=_ask_until, args=(over, address, pictures, number, counts))
-        for number, counts in enumerate(each)
-    ]
+def _samples(server: Server, clients: Sequence["Client"], seconds: float) -> list[Sample]:
+    """Lets the clients ask for so long, and looks at the service meanwhile."""
+    over = threading.Event()
+    asking = [threading.Thread(target=client.ask_until, args=(over,)) for client in clients]
     for thread in asking:
         thread.start()
     since, samples = time.monotonic(), []
     try:
         for number in range(1, SAMPLES + 1):
             time.sleep(max(0.0, since + number * seconds / SAMPLES - time.monotonic()))
-            answered = sum(counts.right for counts in each)
+            answered = sum(client.counts.right for client in clients)
             samples.append(Sample(time.monotonic() - since, server.pss_mb(), server.open_files(), answered))
     finally:
         over.set()
         for thread in asking:
             thread.join()
-    total = Counts(*(sum(counts) for counts in zip(*map(astuple, each), strict=True)))
-    return Soak(seconds, clients, total, tuple(samples))
+    return samples
 
 
-def _ask_until(over: threading.Event, address: str, pictures: Sequence[Picture], number: int, counts: Counts) -> None:
-    """Asks for one picture after the other."""
-    rng = random.Random(number)  # noqa: S311 (which picture is next is no secret)
-    weights = [1 / picture.expected.size for picture in pictures]
-    connection = HTTPConnection(address, timeout=60)
-    while not over.is_set():
-        (picture,) = rng.choices(pictures, weights)
-        try:
-            connection.request("POST", "/v1/segment?format=png", picture.content, {"Content-Type": picture.media_type})
-            answer = connection.getresponse()
-            content = answer.read()
-        except OSError:
-            counts.failed += 1
-            connection.close()
-            continue
+class Client:
+    """Asks for one picture after the other, and counts what comes.
+
+    Args:
+        address: Of the service.
+        pictures: The small ones more often.
+        pause_s: Between an answer and the next question.
+        number: Another one draws other pictures.
+    """
+
+    def __init__(self, address: str, pictures: Sequence[Picture], pause_s: float, number: int) -> None:
+        self._address = address
+        self._pictures = pictures
+        self._pause_s = pause_s
+        self._rng = random.Random(number)  # noqa: S311 (which picture is next is no secret)
+        self.counts = Counts()
+
+    def ask_until(self, over: threading.Event) -> None:
+        """Does so."""
+        weights = [1 / picture.expected.size for picture in self._pictures]
+        connection = HTTPConnection(self._address, timeout=60)
+        while not over.is_set():
+            (picture,) = self._rng.choices(self._pictures, weights)
+            try:
+                wait_s = self._ask(connection, picture)
+            except (OSError, HTTPException):
+                self.counts.failed += 1
+                connection.close()
+                wait_s = 0.0
+            over.wait(self._pause_s + wait_s)
+        connection.close()
+
+    def _ask(self, connection: HTTPConnection, picture: Picture) -> float:
+        """Asks for one, and gives the time in seconds after which the service wants to be asked again."""
+        connection.request("POST", "/v1/segment?format=png", picture.content, {"Content-Type": picture.media_type})
+        answer = connection.getresponse()
+        content = answer.read()
         if answer.status == 429:
-            counts.refused += 1
-            over.wait(float(answer.headers["Retry-After"]))
-        elif answer.status != 200:
-            counts.failed += 1
+            self.counts.refused += 1
+            return float(answer.headers["Retry-After"])
+        if answer.status != 200:
+            self.counts.failed += 1
         elif np.array_equal(np.asarray(PillowImage.open(io.BytesIO(content))), picture.expected):
-            counts.right += 1
+            self.counts.right += 1
         else:
-            counts.wrong += 1
-    connection.close()
+            self.counts.wrong += 1
+        return 0.0
 
 
 def _pictures(predictor: Predicting) -> list[Picture]:

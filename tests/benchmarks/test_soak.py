@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.soak import Counts, Sample, Soak, measure
 
-STEADY = Soak(90, 4, Counts(right=900), tuple(Sample(float(number), 200.0, 11, 10 * number) for number in range(1, 31)))
+SAMPLES = tuple(Sample(float(number), 200.0, 11, 10 * number) for number in range(1, 31))
+STEADY = Soak(90, 4, pause_s=0.1, cpu_s=45.0, counts=Counts(right=900), samples=SAMPLES)
 
 
 def last(sample: Sample, soak: Soak = STEADY) -> Soak:
@@ -18,6 +19,7 @@ def test_what_is_steady_and_right_has_held() -> None:
     """Refusals are no fault: who is refused asks again."""
     assert STEADY.held
     assert replace(STEADY, counts=Counts(right=900, refused=50)).held
+    assert "4 clients with pauses of 0.1 s, 0.50 cores taken." in STEADY.as_markdown()
     assert "| 90 | 900 | 0 | 0 | 0 | 200, 200 | 11 |" in STEADY.as_markdown()
 
 
