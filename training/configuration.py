@@ -78,6 +78,8 @@ class Augmentation(Part):
     """Largest standard deviation of a Gaussian, in pixels at 256 rows."""
     depth_gain: NotNegative = 0.0
     """Largest share by which grey values rise or fall from the top of the image to its bottom."""
+    filter: Fraction = 0.0
+    """Probability that grey values pass through a small random network, as if another machine had made the image."""
     frame: Fraction = 0.0
     """Probability that a border of the image is black: straight margins, or the outside of a sector."""
     blank: Fraction = 0.0

@@ -142,6 +142,29 @@ def test_depth_gain_tilts_the_brightness_from_top_to_bottom() -> None:
     assert (rows[:, 0, 0] - 0.5).abs().max() > 0.1
 
 
+def test_a_filter_changes_the_greys_of_some_images_and_keeps_dark_things_dark() -> None:
+    """As another machine's processing would: contrast and mean stay about the same, and nothing moves."""
+    scene = torch.rand(64, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) * 0.2 + 0.5
+    scene[:, :, 20:44, 20:44] -= 0.4
+    batch = Batch(scene, torch.zeros(64, SIZE, SIZE, dtype=torch.uint8))
+    filtered = Augmenter(Augmentation(filter=0.5), torch.Generator().manual_seed(0))(batch, SIZE).images
+    changed = (filtered - scene).abs().flatten(1).amax(dim=1) > 1e-3
+    inside, outside = filtered[:, 0, 24:40, 24:40].mean(dim=(1, 2)), filtered[:, 0, :16].mean(dim=(1, 2))
+
+    assert 16 < int(changed.sum()) < 48
+    assert (inside < outside).all()
+    assert (filtered.mean(dim=(1, 2, 3)) - scene.mean(dim=(1, 2, 3))).abs().max() < 0.1
+    assert not torch.equal(filtered[changed][0] - scene[changed][0], filtered[changed][1] - scene[changed][1])
+
+
+def test_a_filter_leaves_an_even_image_even() -> None:
+    """A black frame has no contrast that could be kept."""
+    even = Batch(torch.full((8, 1, SIZE, SIZE), 0.3), torch.zeros(8, SIZE, SIZE, dtype=torch.uint8))
+    filtered = Augmenter(Augmentation(filter=1.0), torch.Generator().manual_seed(0))(even, SIZE).images
+
+    assert torch.allclose(even.images, filtered, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "rules", [Augmentation(rotation=40), Augmentation(padding="zeros", shift=0.4, frame=1.0), Augmentation(blank=0.5)]
 )
