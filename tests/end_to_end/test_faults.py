@@ -224,6 +224,85 @@ def test_memory_that_runs_out_costs_no_answer_but_its_own(store: ModelStore, ima
     assert load.outcomes.keys() <= {"right", "refused"}
 
 
+class ControlGroup:
+    """A control group for processes that share a limit to their memory, by either version of the kernel's interface."""
+
+    def __init__(self, name: str) -> None:
+        """Makes it, or skips the test where the system lets nobody."""
+        own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+        version_1 = "memory" in own
+        mount = Path("/sys/fs/cgroup/memory" if version_1 else "/sys/fs/cgroup")
+        self._folder = mount / own["memory" if version_1 else ""].lstrip("/") / name
+        self._limit = self._folder / ("memory.limit_in_bytes" if version_1 else "memory.max")
+        self._usage = self._folder / ("memory.usage_in_bytes" if version_1 else "memory.current")
+        self._events = self._folder / ("memory.oom_control" if version_1 else "memory.events")
+        try:
+            self._folder.mkdir()
+            self.limit(10_000_000_000)
+        except OSError:
+            self.remove()
+            pytest.skip("this system lets nobody limit the memory of a group of processes")
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Before the command of a process that is to be in it."""
+        return ("sh", "-c", f'echo $$ > {self._folder}/cgroup.procs && exec "$@"', "sh")
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return int(self._usage.read_text())
+
+    @property
+    def kills(self) -> int:
+        """Processes that the system ended for want of memory."""
+        return int(dict(line.split() for line in self._events.read_text().splitlines())["oom_kill"])
+
+    def limit(self, count: int) -> None:
+        """To so many bytes."""
+        self._limit.write_text(str(count))
+
+    def remove(self) -> None:
+        """Ends it; its processes have ended."""
+        with contextlib.suppress(FileNotFoundError):
+            self._folder.rmdir()
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[ControlGroup]:
+    """One of this test's own."""
+    group = ControlGroup(f"efsnet-{tmp_path.name}")
+    yield group
+    group.remove()
+
+
+@pytest.mark.requirement("OPS-6")
+def test_a_service_that_the_system_ends_for_want_of_memory(
+    store: ModelStore, image: bytes, tmp_path: Path, group: ControlGroup
+) -> None:
+    """As a container's limit does: no mask is wrong, the next start is ready, and each answer has its audit line."""
+    file = io.BytesIO()
+    PillowImage.new("RGB", (5000, 5000), (90, 90, 90)).save(file, "PNG")
+    port, trail = free_port(), tmp_path / "audit" / "audit.jsonl"
+    with (
+        serving(store, tmp_path / "log", port, prefix=group.prefix, audit_file=str(trail)) as first,
+        ExitStack() as second,
+        under_load(first.address, image) as load,
+    ):
+        group.limit(group.used + 30_000_000)
+        with pytest.raises(httpx2.TransportError):
+            first.post(file.getvalue())
+        assert -signal.SIGKILL == first.process.wait(timeout=60)
+        second.enter_context(serving(store, tmp_path / "log", port, audit_file=str(trail)))
+        load.await_right(50)
+
+    assert 1 == group.kills
+    assert load.outcomes.keys() <= {"right", "refused", "lost"}
+    lines = trail.read_bytes().splitlines()
+    verify(lines)
+    assert load.outcomes["right"] <= sum(b'"image_segmented"' in line for line in lines)
+
+
 @pytest.mark.requirement("OPS-6")
 def test_a_clock_that_jumps(store: ModelStore, image: bytes, tmp_path: Path) -> None:
     """Five years ahead and back, by libfaketime: masks stay right, and a key is out of date while the clock says so."""
