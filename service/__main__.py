@@ -46,7 +46,6 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; else EFSNET_PORT, or 8000.")] = None,
 ) -> None:
     """Starts the HTTP service; docs/settings.md lists its settings."""
-    logs.configure()
     given: dict[str, Any] = {} if port is None else {"port": port}
     if host is not None:
         # Whoever names an address listens there, whatever a container's variable says of its port.
@@ -54,6 +53,7 @@ def serve(
     try:
         settings = read_settings(**given)
         require_keys(settings, KeyRing(settings.keys_file), contained=in_container())
+        logs.configure()  # a command that serves nothing has no log
         server = Server(create_app(settings), settings)
     except (ServiceError, ModelStoreError) as error:
         _complain(error)

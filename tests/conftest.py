@@ -1,8 +1,9 @@
 """Fixtures that tests of several packages share."""
 
 import io
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,19 @@ from model_store.store import ModelStore
 # Based on Hypothesis' own choice, which in CI is the same examples each time. No deadline: machines are busy.
 settings.register_profile("project", settings.default, deadline=None)
 settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _no_log_is_left_behind() -> Iterator[None]:
+    """A handler that outlives its test would write the lines of later ones to a file that is closed."""
+    before = _log_handlers()
+    yield
+    assert before == _log_handlers()
+
+
+def _log_handlers() -> list[logging.Handler]:
+    """Of the root logger, without those that pytest itself changes between a test and its fixtures."""
+    return [handler for handler in logging.getLogger().handlers if not type(handler).__module__.startswith("_pytest")]
 
 
 @pytest.fixture(scope="session")
