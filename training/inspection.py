@@ -1,6 +1,5 @@
 """What a data set holds: counts, sizes, duplicates, contradictions, class shares, and a picture of it all."""
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from efsnet.image import Image
 from efsnet.maps import LabelMap
 from efsnet.rendering import overlay
 from efsnet.specification import ClassSpecification
+from training.datasets.checks import pixel_digest
 from training.datasets.records import CLASS_NUMBERS, Record
 
 SHARE_SIDE = 512
@@ -65,10 +65,10 @@ def inspect(records: Sequence[Record]) -> Inspection:
     shapes = []
     pixels = np.zeros(len(CLASS_NUMBERS), dtype=np.int64)
     for record in records:
-        image = record.read_image().pixels
-        digests[hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()].append(record.key)
-        shapes.append(image.shape)
-        reference = _resized(record.read_reference(), SHARE_SIDE, PillowImage.Resampling.NEAREST)
+        digests[pixel_digest(record)].append(record.key)
+        reference = record.read_reference()
+        shapes.append(reference.shape)
+        reference = _resized(reference, SHARE_SIDE, PillowImage.Resampling.NEAREST)
         pixels += np.bincount(reference.ravel(), minlength=len(pixels))
     rows, columns = (sorted(side) for side in zip(*shapes, strict=True))
     return Inspection(

@@ -32,7 +32,9 @@ def read_breast(folder: Path) -> tuple[Record, ...]:
         DatasetInvalid: with every problem found, not only the first.
     """
     images = next(folder.rglob("case*_tumor.png")).parent
-    sheets = [path for path in sorted({*folder.rglob("*.xlsx"), *images.parent.glob("*.xlsx")}) if path.name[0] != "~"]
+    sheets = [
+        path for path in sorted({*folder.rglob("*.xlsx"), *images.parent.glob("*.xlsx")}) if path.name[0] not in ".~"
+    ]
     if len(sheets) != 1:
         names = ", ".join(str(sheet) for sheet in sheets) or "none"
         raise DatasetInvalid(folder, [f"{folder}: it takes the one clinical spreadsheet (.xlsx), found are {names}."])
@@ -51,7 +53,7 @@ def read_breast(folder: Path) -> tuple[Record, ...]:
 
 def _record(images: Path, row: Row) -> Record:
     name, mm = row["image_filename"], _mm(row)
-    cells = f"{row['mask_tumor_filename']}&{row.get('mask_other_filename', '')}"
+    cells = f"{row['mask_tumor_filename']}&{row.get('mask_other_filename')}"
     named = {images / each.strip() for each in cells.split("&") if each.strip()}
     return Record(
         name=name,

@@ -21,7 +21,7 @@ from PIL import Image as PillowImage
 from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from training.datasets.records import CLASS_NUMBERS, MASK_LEVEL, Record
-from training.datasets.tables import read_table
+from training.datasets.tables import read_table, tables_in
 from training.errors import DatasetInvalid
 
 NAME = "BUS-UCLM"
@@ -41,7 +41,7 @@ def is_bus_uclm(folder: Path) -> bool:
     masks = (folder / "masks").iterdir() if (folder / "masks").is_dir() else ()
     return (
         (folder / "images").is_dir()
-        and all(table.name == INFORMATION for table in folder.glob("*.csv"))
+        and all(table.name == INFORMATION for table in tables_in(folder, ".csv"))
         and any(_FILE_NAME.fullmatch(mask.name) for mask in masks)
     )
 
@@ -100,7 +100,7 @@ def read_bus_uclm(folder: Path) -> tuple[Record, ...]:
 def _remarks(table: Path) -> Mapping[str, tuple[str, ...]]:
     """What is burned into each image, by its file name."""
     return {
-        row["image"]: tuple(remark for column, remark in REMARKS.items() if row.get(column, "").lower() == "yes")
+        row["image"]: tuple(remark for column, remark in REMARKS.items() if row.get(column).lower() == "yes")
         for row in read_table(table, ("Image",))
     }
 

@@ -6,11 +6,16 @@ as a PNG of the same stem and size; a normal image needs none. It is either a la
 the service answers it, or black with the lesion in white. So a mask that the service made and somebody corrected goes
 back in as it is. The gravest lesion of a label map is of the class that the table gives the image. The name of the
 folder is the name of the data set.
+
+Capitals do not tell patients apart. Computers write an accented letter as one sign or as two: names are the same
+either way.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,9 +25,9 @@ from PIL import UnidentifiedImageError
 
 from efsnet.errors import ImageError
 from efsnet.image import decode_image
-from training.datasets.checks import unnamed
+from training.datasets.checks import is_there, unnamed
 from training.datasets.records import CLASS_NUMBERS, PUBLISHED, Record
-from training.datasets.tables import Row, read_table
+from training.datasets.tables import Row, read_table, tables_in
 from training.errors import DatasetInvalid
 
 COLUMNS = ("file", "class", "patient")
@@ -72,37 +77,70 @@ def read_own_folder(folder: Path) -> tuple[Record, ...]:
     Raises:
         DatasetInvalid: with every problem found, not only the first.
     """
-    tables = sorted(folder.glob("*.csv"))
+    tables = tables_in(folder, ".csv")
     if len(tables) != 1:
         raise DatasetInvalid(
             folder,
             [f"{folder}: it takes one table *.csv with {', '.join(COLUMNS)}; here are {len(tables)} such files."],
         )
-    rows = read_table(tables[0], COLUMNS)
+    rows, files = read_table(tables[0], COLUMNS), _Files(folder)
     problems, records = list(_name_problems(folder, tables[0], rows)), []
-    for number, row in enumerate(rows, 2):
-        of_row = list(_row_problems(f"{tables[0]}, line {number}", row))
+    for row in rows:
+        of_row = list(_row_problems(f"{tables[0]}, line {row.number}", row))
         problems += of_row
         if not of_row:
-            records.append(_record(folder, row))
+            records.append(_record(files, row))
     problems += [problem for record in records for problem in _file_problems(record)]
-    images = {folder / "images" / row["file"] for row in rows}
-    problems += unnamed(folder / "images", images)
-    problems += unnamed(folder / "masks", (_mask_of(image) for image in images))
+    named = [_plain(row["file"]) for row in rows if _is_name(row["file"])]
+    problems += unnamed(folder / "images", map(files.image, named))
+    problems += unnamed(folder / "masks", map(files.mask, named))
     if problems:
         raise DatasetInvalid(folder, list(dict.fromkeys(problems)))
     return tuple(records)
 
 
-def _mask_of(image: Path) -> Path:
-    return image.parents[1] / "masks" / f"{image.stem}.png"
+@dataclass(frozen=True)
+class _Files:
+    """The files of a folder, by what its table calls them."""
+
+    folder: Path
+
+    def image(self, name: str) -> Path:
+        return self._images.get(name, self.folder / "images" / name)
+
+    def mask(self, name: str) -> Path:
+        """Of the image of this name, whether it is there or not."""
+        stem = PurePosixPath(name).stem
+        return self._masks.get(stem, self.folder / "masks" / f"{stem}.png")
+
+    @cached_property
+    def _images(self) -> dict[str, Path]:
+        return {_plain(path.name): path for path in self._in("images")}
+
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        """By the stem of their image."""
+        return {_plain(path.stem): path for path in self._in("masks") if path.suffix.lower() == ".png"}
+
+    def _in(self, part: str) -> list[Path]:
+        return sorted((self.folder / part).iterdir()) if (self.folder / part).is_dir() else []
+
+
+def _plain(text: str) -> str:
+    """With each accented letter as one sign, as most computers write it, and Macs do not."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can be the name of a file in a folder."""
+    return bool(text) and text == PurePosixPath(text).name and text != ".."
 
 
 def _name_problems(folder: Path, table: Path, rows: Sequence[Row]) -> Iterator[str]:
     """Of the names of the set and its files among each other."""
     if _name_of(folder) in PUBLISHED:
         yield f"{folder}: it bears the name of a published data set; give the folder another one."
-    files = Counter(row["file"] for row in rows if row["file"])
+    files = Counter(_plain(row["file"]) for row in rows if row["file"])
     yield from (f"{table}: {file} has several lines." for file, count in files.items() if count > 1)
     stems = Counter(Path(file).stem for file in files)
     yield from (f"{table}: {stem} is the stem of {count} files." for stem, count in stems.items() if count > 1)
@@ -113,8 +151,7 @@ def _name_of(folder: Path) -> str:
 
 
 def _row_problems(where: str, row: Row) -> Iterator[str]:
-    file = PurePosixPath(row["file"])
-    if not row["file"] or file.is_absolute() or ".." in file.parts or len(file.parts) != 1:
+    if not _is_name(row["file"]):
         yield f"{where}: file is {row['file']!r}, not the name of a file in images/."
     if row["class"].lower() not in CLASS_NUMBERS:
         yield f"{where}: class is {row['class']!r}, not one of {', '.join(CLASS_NUMBERS)}."
@@ -122,22 +159,22 @@ def _row_problems(where: str, row: Row) -> Iterator[str]:
         yield f"{where}: patient is empty; without it images of one person could be on both sides of a split."
 
 
-def _record(folder: Path, row: Row) -> Record:
-    image = folder / "images" / row["file"]
-    kind = row["class"].lower()
+def _record(files: _Files, row: Row) -> Record:
+    name, kind = _plain(row["file"]), row["class"].lower()
+    mask = files.mask(name)
     return OwnRecord(
-        name=row["file"],
-        image=image,
-        masks=(_mask_of(image),) if kind != "normal" or _mask_of(image).exists() else (),
+        name=name,
+        image=files.image(name),
+        masks=(mask,) if kind != "normal" or is_there(mask) else (),
         kind=kind,
-        scene=row["file"],
-        dataset=_name_of(folder),
-        patient=row["patient"],
+        scene=name,
+        dataset=_name_of(files.folder),
+        patient=_plain(row["patient"]).casefold(),
     )
 
 
 def _file_problems(record: Record) -> Iterator[str]:
-    missing = [path for path in record.files if not path.is_file()]
+    missing = [path for path in record.files if not is_there(path)]
     yield from (f"{path}: it is not here." for path in missing)
     if missing:
         return
@@ -151,7 +188,7 @@ def _file_problems(record: Record) -> Iterator[str]:
             # white is a lesion even in what should be normal
             reference = stored_classes(mask, record.kind if record.kind != "normal" else "benign")
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
-            yield f"{mask}: cannot be read as a mask: {error}."
+            yield f"{mask}: cannot be read as a mask: {str(error).rstrip('.')}."
             continue
         if reference.shape != shape:
             yield f"{mask}: {reference.shape} pixels, its image has {shape} (rows, columns)."

@@ -7,6 +7,7 @@ from training.datasets.breast import is_breast, read_breast
 from training.datasets.bus_bra import is_bus_bra, read_bus_bra
 from training.datasets.bus_uclm import is_bus_uclm, read_bus_uclm
 from training.datasets.busi import is_busi, read_busi
+from training.datasets.checks import copies
 from training.datasets.oasbud import is_oasbud, read_oasbud
 from training.datasets.own_folder import is_own_folder, read_own_folder
 from training.datasets.records import Record
@@ -35,7 +36,8 @@ def read(folders: Sequence[Path]) -> tuple[Record, ...]:
     """All images of one or more data sets.
 
     Raises:
-        DatasetInvalid: a set has problems, all of which are listed, has none of the layouts, or is given twice.
+        DatasetInvalid: a set has problems, all of which are listed, has none of the layouts, or is given twice, or an
+            image of one's own is there for two patients.
     """
     records: list[Record] = []
     for folder in folders:
@@ -44,6 +46,9 @@ def read(folders: Sequence[Path]) -> tuple[Record, ...]:
         if twice:
             raise DatasetInvalid(folder, [f"{min(twice)} and {len(twice) - 1} more are in another folder too."])
         records += added
+    copied = list(copies(records))
+    if copied:
+        raise DatasetInvalid(folders[-1], copied)
     return tuple(records)
 
 

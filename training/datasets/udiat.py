@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.datasets.checks import problems_of, unnamed
 from training.datasets.records import Record
-from training.datasets.tables import Row, read_table
+from training.datasets.tables import Row, read_table, tables_in
 from training.errors import DatasetInvalid
 
 NAME = "UDIAT"
@@ -27,7 +27,7 @@ def read_udiat(folder: Path) -> tuple[Record, ...]:
     Raises:
         DatasetInvalid: with every problem found, not only the first.
     """
-    lists = sorted((*folder.glob("*.xlsx"), *folder.glob("*.csv")))
+    lists = tables_in(folder, ".xlsx", ".csv")
     if len(lists) != 1:
         raise DatasetInvalid(folder, [f"{folder}: it takes one list of kinds, .xlsx or .csv, here are {len(lists)}."])
     records = tuple(_record(folder, row) for row in read_table(lists[0], ("Image", "Type")))

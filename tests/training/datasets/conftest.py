@@ -11,9 +11,9 @@ ROWS, COLUMNS = 48, 64
 
 
 def write_image(path: Path, rows: int = ROWS, columns: int = COLUMNS) -> Path:
-    """A grey image of noise."""
+    """A grey image of noise, another one for each name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    grey = np.random.default_rng(0).integers(0, 256, (rows, columns), dtype=np.uint8)
+    grey = np.random.default_rng(list(path.name.encode())).integers(0, 256, (rows, columns), dtype=np.uint8)
     PillowImage.fromarray(grey).save(path)
     return path
 

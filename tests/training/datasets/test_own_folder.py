@@ -1,5 +1,6 @@
 """A hospital's own folder is taken as it is described, and every slip in it is told at once."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,9 @@ def test_a_mask_of_the_service_goes_back_in_as_it_is(folder: Path) -> None:
         "\ufeff" + TABLE,
         TABLE.replace("file,class,patient", "File,CLASS,Patient").replace("benign", "Benign"),
         TABLE.replace("\n", "\r\n") + ",,\r\n",
+        "\n;;\n" + TABLE.replace(",", ";"),
     ],
-    ids=["semicolons", "byte order mark", "capitals", "an empty line at the end"],
+    ids=["semicolons", "byte order mark", "capitals", "an empty line at the end", "empty lines first"],
 )
 def test_tables_are_taken_as_spreadsheets_write_them(folder: Path, table: str) -> None:
     """With the semicolons and marks that they like."""
@@ -80,6 +82,11 @@ def test_tables_are_taken_as_spreadsheets_write_them(folder: Path, table: str) -
         ("a.png,benign,", "patient is empty"),
         ("z.png,benign,p1", r"z\.png: it is not here"),
         ("a.png,benign,p2", "a.png has several lines"),
+        ("/,benign,p1", "not the name of a file"),
+        ("a.png/,benign,p1", "not the name of a file"),
+        ("..,benign,p1", "not the name of a file"),
+        ("a" * 300 + ".png,benign,p1", "it is not here"),
+        ("\n,,\nd.png,none,p1", "line 7: class is 'none'"),
     ],
 )
 def test_a_wrong_line_is_told(folder: Path, line: str, words: str) -> None:
@@ -128,9 +135,10 @@ def test_one_table_is_taken(folder: Path) -> None:
         ("file,class,patient\n", "no row below its header"),
         ("", "no column class, file, patient"),
         (TABLE + "d.png,benign\n", "patient is empty"),
+        (TABLE.replace("\n", ",\n").replace("patient,", "patient,Patient"), "several columns patient"),
         (None, "it takes one table"),
     ],
-    ids=["a column is missing", "no rows", "empty", "a line ends early", "no table"],
+    ids=["a column is missing", "no rows", "empty", "a line ends early", "a column is there twice", "no table"],
 )
 def test_a_folder_with_a_bad_table_is_still_an_own_folder(folder: Path, table: str | None, words: str) -> None:
     """It is told what its table lacks, not that it is no copy of some published set."""
@@ -165,6 +173,47 @@ def test_what_desktops_leave_is_no_image(folder: Path) -> None:
         (folder / name).write_bytes(b"")
 
     assert 3 == len(read_own_folder(folder))
+
+
+def test_names_are_found_as_other_computers_write_them(folder: Path) -> None:
+    """A Mac writes é as two signs, a spreadsheet as one; suffixes are in capitals; a stick has hidden copies."""
+    accented = unicodedata.normalize("NFD", "é")
+    (folder / "images/a.png").rename(folder / f"images/{accented}.PNG")
+    (folder / "masks/a.png").rename(folder / f"masks/{accented}.PNG")
+    (folder / "list.csv").rename(folder / "LIST.CSV")
+    (folder / "LIST.CSV").write_text(TABLE.replace("a.png", "é.PNG"), encoding="utf-8")
+    (folder / "._LIST.CSV").write_bytes(b"\0\5\x16\7")
+    record = read([folder])[0]
+
+    assert "é.PNG" == record.name
+    assert 600 == (record.read_reference() == 1).sum()
+
+
+def test_capitals_do_not_make_two_patients_of_one(folder: Path) -> None:
+    """Nor does the way in which an accent is written: one woman would be on both sides of a split."""
+    names = ("NÚÑEZ", "Núñez", unicodedata.normalize("NFD", "núñez"))
+    lines = zip(("a.png,benign", "b.jpg,malignant", "c.png,normal"), names, strict=True)
+    (folder / "list.csv").write_text("file,class,patient\n" + "\n".join(map(",".join, lines)), encoding="utf-8")
+
+    assert 1 == len({record.group for record in read_own_folder(folder)})
+
+
+@pytest.mark.requirement("TRAIN-7")
+def test_one_picture_of_two_patients_is_refused(folder: Path, tmp_path: Path) -> None:
+    """It would be learnt from and tested on: in one folder, or as a correction of what is in another one."""
+    corrections = tmp_path / "corrections"
+    (corrections / "images").mkdir(parents=True)
+    with PillowImage.open(folder / "images/a.png") as picture:
+        picture.convert("RGB").save(corrections / "images/0f.bmp")
+    (corrections / "corrections.csv").write_text("file,class,patient\n0f.bmp,normal,c0de\n", encoding="utf-8")
+    with pytest.raises(DatasetInvalid, match=r"0f\.bmp: the same picture as .*a\.png, of another patient"):
+        read([folder, corrections])
+
+    (folder / "images/c.png").write_bytes((folder / "images/a.png").read_bytes())
+    with pytest.raises(DatasetInvalid, match=r"c\.png: the same picture as .*a\.png, of another patient"):
+        read([folder])
+    (folder / "list.csv").write_text(TABLE.replace("p2", "p1"), encoding="utf-8")
+    assert 3 == len(read([folder]))
 
 
 def test_a_set_cannot_take_the_name_of_a_published_one(folder: Path) -> None:
