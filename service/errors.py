@@ -36,6 +36,7 @@
   - JobsUnusable: the database of the jobs cannot be read or written
   - JobUnknown: there is no such job
   - JobNotInState: the job is in no state in which this can be done
+  - JobLost: the job is another service's by now
   - UIDInvalid: a DICOM UID given as text is no such thing
   - PacsNotConfigured: there is no PACS to answer for
   - PacsError: what a PACS did not do
@@ -207,6 +208,10 @@ class JobUnknown(ServiceError):
 
 class JobNotInState(ServiceError):
     """What is asked for cannot be done to a job in the state that this one is in."""
+
+
+class JobLost(ServiceError):
+    """The job is another service's by now: its lease was over."""
 
 
 class UIDInvalid(ServiceError):

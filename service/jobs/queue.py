@@ -24,7 +24,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, and_, case, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.errors import JobNotInState, JobUnknown
+from service.errors import JobLost, JobNotInState, JobUnknown
 from service.jobs.database import changing, jobs
 from service.jobs.job import Job, Order, Priority, State, Stored, Subject
 
@@ -112,8 +112,13 @@ class JobQueue:
             connection.execute(update(jobs).where(jobs.c.id.in_(job_ids), *self._is_held()).values(leased_until=until))
 
     def pin(self, job: Job, version: str) -> None:
-        """Keeps which model version answers the job, for any further attempt."""
-        self._set(job, version=version)
+        """Keeps which model version answers the job, for any further attempt.
+
+        Raises:
+            JobLost: Another service may have it by now, and answer it with another version.
+        """
+        if not self._set(job, version=version):
+            raise JobLost("The job took so long, or stood still, that another service may have it.")
 
     def finish(self, job: Job, results: Sequence[Stored], note: str = "") -> None:
         """Ends a job, unless it was ordered once more while it ran."""
@@ -137,8 +142,10 @@ class JobQueue:
             JobUnknown: There is none of this id.
             JobNotInState: It runs or is done.
         """
+        # One attempt stays counted: what the last ones have stored is of a version that the next has to keep.
+        tries = case((jobs.c.tries > 0, 1), else_=0)
         now = self._clock()
-        return self._change(job_id, ("failed", "cancelled", "queued"), state="queued", tries=0, due_at=now)
+        return self._change(job_id, ("failed", "cancelled", "queued"), state="queued", tries=tries, due_at=now)
 
     def cancel(self, job_id: str) -> Job:
         """Takes a job that waits out of the queue.
@@ -195,12 +202,11 @@ class JobQueue:
             row = connection.execute(select(jobs).where(*where)).one()
         return _job(row)
 
-    def _set(self, job: Job, **values: Any) -> None:
-        """Changes a job that is still held here: one whose lease went to another is that one's."""
+    def _set(self, job: Job, **values: Any) -> bool:
+        """Changes a job that is still held by this attempt, and returns whether it is: else it is another one's."""
+        mine = update(jobs).where(jobs.c.id == job.id, jobs.c.tries == job.tries, *self._is_held())
         with changing(self._engine) as connection:
-            connection.execute(
-                update(jobs).where(jobs.c.id == job.id, *self._is_held()).values(**values, changed_at=self._clock())
-            )
+            return bool(connection.execute(mine.values(**values, changed_at=self._clock())).rowcount)
 
     def _is_held(self) -> tuple[Any, ...]:
         return jobs.c.owner == self.owner, jobs.c.state == "running"

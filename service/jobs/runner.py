@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from service.errors import (
     InstanceGone,
     InstanceTooLarge,
     InstanceUnreadable,
+    JobLost,
     JobsUnusable,
     MemoryShort,
     ModelNotReady,
@@ -33,7 +35,8 @@ LONGEST_WAIT_S = 60.0
 """Between two attempts at a job."""
 
 UNEXPECTED_TRIES = 5
-"""Attempts at a job that fails in a way nobody has thought of."""
+"""Attempts at a job that fails in a way nobody has thought of. As of the next, those of this process alone count, and
+not those that met a PACS which was away."""
 
 GONE_TRIES = 8
 """Attempts at an instance that the PACS does not hold, some two minutes: one may tell of an image, or send it to us,
@@ -74,6 +77,8 @@ class Runner:
         self._queue = queue
         self._work = work
         self._running: set[str] = set()
+        self._doubts: Counter[str] = Counter()
+        """Of each job that waits, its attempts that ended in doubt whether another one would end otherwise."""
         self._wake = threading.Condition()
         self._stopping = threading.Event()
         self._threads = [
@@ -118,36 +123,44 @@ class Runner:
         try:
             outcome = self._work(job)
         except NotAnalysable as error:
-            self._queue.finish(job, (), f"Not analysed: {error}")
+            self._finish(job, Outcome(note=f"Not analysed: {error}"))
+        except JobLost as error:
+            _LOG.warning("job=%s state=lost tries=%d why=%s", job.id, job.tries, error)
         except PASSING as error:
-            self._put_off(job, str(error))
+            self._put_off(job, job.tries, str(error))
         except InstanceGone as error:
-            if job.tries < GONE_TRIES:
-                self._put_off(job, str(error))
-            else:
-                self._refuse(job, str(error))
+            self._doubt(job, str(error), GONE_TRIES)
         except FOR_GOOD as error:
             self._refuse(job, str(error))
         except Exception as error:  # noqa: BLE001 - one job that fails must not keep the others from being done
             # Without its text, which may quote the file.
-            kind = type(error).__name__
-            if job.tries < UNEXPECTED_TRIES:
-                self._put_off(job, f"Failed unexpectedly ({kind}).")
-            else:
-                self._refuse(job, f"Failed unexpectedly ({kind}), {job.tries} times.")
+            self._doubt(job, f"Failed unexpectedly ({type(error).__name__}).", UNEXPECTED_TRIES)
         else:
-            self._queue.finish(job, outcome.results, outcome.note)
-            _LOG.info("job=%s state=done tries=%d results=%d", job.id, job.tries, len(outcome.results))
+            self._finish(job, outcome)
             return outcome.rest_s if job.order.priority else 0.0
         return 0.0
 
-    def _put_off(self, job: Job, why: str) -> None:
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        self._doubts.pop(job.id, None)
+        _LOG.info("job=%s state=done tries=%d results=%d", job.id, job.tries, len(outcome.results))
+        self._queue.finish(job, outcome.results, outcome.note)
+
+    def _doubt(self, job: Job, why: str, tries: int) -> None:
+        """Tries a job again later, unless it has ended in doubt so many times."""
+        self._doubts[job.id] += 1
+        if self._doubts[job.id] < tries:
+            self._put_off(job, self._doubts[job.id], why)
+        else:
+            self._refuse(job, why)
+
+    def _put_off(self, job: Job, tries: int, why: str) -> None:
         # Not all at the same moment, so that a PACS that comes back is not met by all of them.
-        seconds = min(2.0 ** (min(job.tries, 10) - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1.0)  # noqa: S311
+        seconds = min(2.0 ** (min(tries, 10) - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1.0)  # noqa: S311
         _LOG.warning("job=%s state=queued tries=%d again_in_s=%.1f why=%s", job.id, job.tries, seconds, why)
         self._queue.put_off(job, seconds, why)
 
     def _refuse(self, job: Job, why: str) -> None:
+        self._doubts.pop(job.id, None)
         _LOG.error("job=%s state=failed tries=%d why=%s", job.id, job.tries, why)
         self._queue.refuse(job, why)
 

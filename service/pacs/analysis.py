@@ -1,7 +1,7 @@
 """How an instance becomes an answer: by the version in production, behind all live work."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from efsnet.errors import ImageError
@@ -38,8 +38,8 @@ class StoreAnalysis:
         self._options = ResultOptions(frozenset(role for role in ROLES if role in roles))
         self._loop = loop
 
-    def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
-        """The answer to an instance, of the version of this digest, or of the one in production, which is pinned.
+    def __call__(self, data: bytes, version: str | None) -> Answer:
+        """The answer to an instance, of the version of this digest, or of the one in production.
 
         Raises:
             NotAnalysable: It shows no tissue, or is no ultrasound.
@@ -47,9 +47,6 @@ class StoreAnalysis:
             ModelNotReady: No version is loaded, or the one that began the answer cannot be.
         """
         loaded = self._await(self._version(version))
-        digest = str(loaded.version.digest)
-        if digest != version:
-            pin(digest)
         try:
             analysis = self._await(self._analyser.analyse(DicomUpload(data), loaded, waits=True))
             made = results(analysis, self._options)
@@ -59,7 +56,7 @@ class StoreAnalysis:
             raise InstanceUnreadable(str(error)) from error
         header = analysis.source.header
         return Answer(
-            digest,
+            str(loaded.version.digest),
             (str(header.StudyInstanceUID), str(header.SOPInstanceUID)),
             tuple(Result(role, str(result.SOPInstanceUID), to_file(result)) for role, result in made),
         )

@@ -1,14 +1,14 @@
 """The use case: an instance of the PACS is answered in its study, once, whatever is killed or delivered when."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from service.audit.act import Act
 from service.audit.trail import Trail
 from service.dicom.results.context import MANUFACTURER as OURS
-from service.errors import InstanceGone, PacsRefused
+from service.errors import InstanceGone, PacsRefused, PacsUnavailable
 from service.jobs.job import Job, Order, Stored, Subject
 from service.jobs.ledger import Ledger
 from service.jobs.queue import JobQueue
@@ -82,8 +82,8 @@ class Keeping:
 class Analyse(Protocol):
     """What makes an answer of the bytes of an instance."""
 
-    def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
-        """The answer of the version of this digest, or of the one that answers by default, whose digest `pin` is told.
+    def __call__(self, data: bytes, version: str | None) -> Answer:
+        """The answer of the version of this digest, or of the one that answers by default.
 
         Raises:
             NotAnalysable: It is no image that can be segmented.
@@ -119,6 +119,8 @@ class Answering:
         since = time.perf_counter()
         found = self._client.instances(subject.study_instance_uid, subject.series_instance_uid)
         searched_s = time.perf_counter() - since
+        if not found:
+            self._require_study(subject)
         for instance in found:
             self._queue.add(Order(instance, order.priority, order.explicit, order.reanalyse))
         return Outcome(note=f"{len(found)} ultrasound instances queued.", rest_s=searched_s)
@@ -133,10 +135,11 @@ class Answering:
             return Outcome(found, "Answered before, as its study shows.")
         if not order.reanalyse:
             return Outcome(answered.results, "Answered before.")
-        if not answered.deleted and not self._hold_any(study, answered.results):
+        if not answered.deleted:
+            # A PACS that starts, or has lost the whole study, holds nothing: that is no person's decision.
+            if self._hold_any(study, answered.results) or not self._client.holds(study, source):
+                return None
             self._ledger.bury(source)
-        elif not answered.deleted:
-            return None
         return Outcome((), "Its results were deleted by a person, and are not made again.")
 
     def _answered(self, job: Job, source: str) -> Outcome:
@@ -144,9 +147,11 @@ class Answering:
         since = time.perf_counter()
         data = self._retrieved(subject)
         pacs_s = time.perf_counter() - since
-        answer = self._analyse(data, job.version, lambda version: self._queue.pin(job, version))
+        answer = self._analyse(data, job.version)
         if answer.about != (subject.study_instance_uid, source):
             raise PacsRefused("The PACS sent another instance than it was asked for, or one of another study.")
+        # From here on something may be stored: whoever goes on after a crash does so with the same version.
+        self._queue.pin(job, answer.version)
         if not self._write:
             return Outcome((), f"Dry run: {_roles(answer.in_order)} made, nothing stored.", rest_s=pacs_s)
         since = time.perf_counter()
@@ -161,17 +166,28 @@ class Answering:
         try:
             return self._client.retrieve(subject)
         except InstanceGone:
-            # A PACS that starts, or another server at its address, holds nothing at all: then this raises, and passes.
-            self._client.search("studies", StudyInstanceUID=subject.study_instance_uid, limit=1)
+            self._require_study(subject)
             raise
 
+    def _require_study(self, subject: Subject) -> None:
+        """Raises if the PACS does not hold the study: it may be told of early, or gone.
+
+        A PACS that starts, or another server at its address, holds nothing at all, and knows no searches: that passes.
+        """
+        if not self._client.search("studies", StudyInstanceUID=subject.study_instance_uid, limit=1):
+            raise InstanceGone("The PACS does not hold the study.")
+
     def _store(self, study: str, result: Result) -> None:
-        """Stores a result that may be there already, from an attempt that broke off: some PACS refuse that."""
+        """Stores a result, and returns once the PACS says that it holds it, or is found to."""
+        uid = result.sop_instance_uid
         try:
-            self._client.store(study, result.content)
-        except PacsRefused:
-            if not self._client.holds(study, result.sop_instance_uid):
+            if uid in self._client.store(study, result.content) or self._client.holds(study, uid):
+                return
+        except PacsRefused:  # as of what is there already, from an attempt that broke off
+            if not self._client.holds(study, uid):
                 raise
+            return
+        raise PacsUnavailable("The PACS does not say that it stored it, and does not find it: check EFSNET_PACS_URL.")
 
     def _found_in_pacs(self, study: str, source: str) -> tuple[Stored, ...]:
         """The SR of ours about this instance that its study holds, for a ledger that was lost or is another one's."""

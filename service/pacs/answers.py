@@ -13,7 +13,7 @@ from service.errors import InstanceGone, PacsRefused, PacsUnavailable
 STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
 MODALITY, SERIES_NUMBER, MANUFACTURER = "00080060", "00200011", "00080070"
 REFERENCED_INSTANCE = "00081155"
-FAILED_SEQUENCE, FAILURE_REASON = "00081198", "00081197"
+STORED_SEQUENCE, FAILED_SEQUENCE, FAILURE_REASON = "00081199", "00081198", "00081197"
 
 Match = Mapping[str, Any]
 """One match of a search, in the DICOM JSON model (PS3.18 annex F)."""
@@ -67,31 +67,39 @@ def check_status(status: int) -> None:
     raise PacsRefused(f"The PACS refuses it ({status}).")
 
 
-def check_stored(status: int, body: bytes) -> None:
-    """Reads which instances failed (PS3.18 section I.2).
+def read_stored(status: int, body: bytes) -> set[str]:
+    """SOP Instance UIDs of those that the PACS says to have stored (PS3.18 section I.2).
 
-    The status alone does not tell: one of success may be of some instances only, and a conflict may pass.
+    The status alone does not tell: one of success may be of some instances only, or of a page for maintenance, and a
+    conflict may pass.
 
     Raises:
         PacsUnavailable: One was not stored, and may be later.
         PacsRefused: One was not stored, for good.
     """
-    reasons = _failure_reasons(body)
+    answer = _read_object(body)
+    reasons = _failure_reasons(answer)
     passing = [reason for reason in reasons if reason in _OUT_OF_RESOURCES]
     if passing:
         raise PacsUnavailable(f"The PACS did not store it (reason {passing[0]}).")
     if reasons:
         raise PacsRefused(f"The PACS did not store it (reason {reasons[0]}).")
     check_status(status)
+    return {
+        value(stored, REFERENCED_INSTANCE) for stored in values(answer, STORED_SEQUENCE) if isinstance(stored, dict)
+    }
 
 
-def _failure_reasons(body: bytes) -> Sequence[int]:
-    """One for each instance that failed, 0 where the PACS gives none."""
+def _read_object(body: bytes) -> Match:
+    """The answer; empty where it is in XML, as of an older PACS, or nothing of DICOMweb's."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        return ()  # an older PACS answers in XML, and its status has said how it went
-    if not isinstance(answer, dict):
-        return ()
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _failure_reasons(answer: Match) -> Sequence[int]:
+    """One for each instance that failed, 0 where the PACS gives none."""
     given = [value(failed, FAILURE_REASON) for failed in values(answer, FAILED_SEQUENCE) if isinstance(failed, dict)]
     return [int(reason) if reason.isdecimal() else 0 for reason in given]

@@ -30,7 +30,7 @@ from service.errors import (
 )
 from service.jobs.job import Subject
 from service.metrics import Metrics
-from service.pacs.answers import INSTANCE, MODALITY, SERIES, Match, check_status, check_stored, read_matches, value
+from service.pacs.answers import INSTANCE, MODALITY, SERIES, Match, check_status, read_matches, read_stored, value
 from service.pacs.multipart import DICOM, RELATED, Parts, write_parts
 from service.pacs_settings import PacsSettings
 
@@ -173,8 +173,11 @@ class PacsClient:
             raise PacsRefused(f"The PACS sent {len(found)} instances instead of one.")
         return found[0]
 
-    def store(self, study_instance_uid: str, instance: bytes) -> None:
+    def store(self, study_instance_uid: str, instance: bytes) -> set[str]:
         """STOW-RS: one instance into its study. One that is there already stays as it is.
+
+        Returns:
+            SOP Instance UIDs of what the PACS says to have stored; nothing where it does not say so.
 
         Raises:
             PacsError: It is not stored.
@@ -183,8 +186,11 @@ class PacsClient:
         headers = {"Accept": JSON, "Content-Type": f'{RELATED}; type="{DICOM}"; boundary={boundary}'}
         body = b"".join(write_parts([instance], boundary))
         url = f"{self._url}/studies/{study_instance_uid}"
-        with self._asking("store", "POST", url, takes=_CONFLICT, headers=headers, content=body) as response:
-            check_stored(response.status_code, self._read(response))
+        try:
+            with self._asking("store", "POST", url, takes=_CONFLICT, headers=headers, content=body) as response:
+                return read_stored(response.status_code, self._read(response))
+        except InstanceGone as error:
+            raise PacsUnavailable("The PACS takes nothing at this address (404): check EFSNET_PACS_URL.") from error
 
     def orthanc(self, path: str, **query: int) -> Any:
         """What Orthanc's own interface answers.

@@ -30,6 +30,7 @@ NEVER_ANSWERED = {
     service.errors.AuditBroken,  # the command line's
     service.errors.KeyUnknown,  # the command line's
     service.errors.InstanceGone,  # told in the note of a job
+    service.errors.JobLost,  # told in the log
     service.errors.InstanceTooLarge,  # likewise
     service.errors.InstanceUnreadable,  # likewise
     service.errors.NotAnalysable,  # likewise

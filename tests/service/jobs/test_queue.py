@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from service.errors import JobNotInState, JobsUnusable, JobUnknown, UIDInvalid
+from service.errors import JobLost, JobNotInState, JobsUnusable, JobUnknown, UIDInvalid
 from service.jobs.database import open_database
 from service.jobs.job import Job, Priority, Stored, Subject
 from service.jobs.queue import LEASE_S, JobQueue
@@ -193,6 +193,36 @@ def test_the_version_of_the_first_attempt_is_kept(queue: JobQueue) -> None:
     queue.put_off(job, 0, "")
 
     assert taken(queue).version == "sha256:1"
+
+
+def test_the_version_of_an_answer_that_failed_is_kept_for_a_retry(queue: JobQueue) -> None:
+    """Some of its results may be stored; an order after it is done begins anew."""
+    job, _ = queue.add(order())
+    attempt = taken(queue)
+    queue.pin(attempt, "sha256:1")
+    queue.refuse(attempt, "the PACS refuses the second")
+    queue.retry(job.id)
+    again = taken(queue)
+    queue.finish(again, [])
+    queue.add(order(explicit=True))
+
+    assert (again.version, taken(queue).version) == ("sha256:1", None)
+
+
+def test_whoever_lost_a_job_pins_nothing(queue: JobQueue, engine: Engine, clock: Clock) -> None:
+    """Be it to another service, or to another thread of the same one."""
+    queue.add(order())
+    lost = taken(queue)
+    clock.now_s += LEASE_S + 1
+    also_lost = taken(queue)
+    clock.now_s += LEASE_S + 1
+    held = JobQueue(engine, clock=clock).take()
+
+    for attempt in (lost, also_lost):
+        with pytest.raises(JobLost):
+            queue.pin(attempt, "sha256:1")
+    assert held is not None
+    assert queue.job(held.id).version is None
 
 
 def test_jobs_are_counted_by_state(queue: JobQueue) -> None:

@@ -10,6 +10,7 @@ from service.errors import (
     DecoderUnavailable,
     InstanceGone,
     InstanceUnreadable,
+    JobLost,
     JobsUnusable,
     MemoryShort,
     NotAnalysable,
@@ -104,6 +105,29 @@ def test_what_the_pacs_does_not_hold_yet_is_tried_for_a_while(queue: JobQueue, c
 
     assert states == ["queued"] * (GONE_TRIES - 1) + ["failed"]
     assert waited_s > 60
+
+
+@pytest.mark.parametrize("error", [InstanceGone("The PACS does not hold it (404)."), ValueError()])
+def test_a_pacs_that_is_away_uses_up_no_patience(queue: JobQueue, clock: Clock, error: Exception) -> None:
+    """However long it was away, what is doubtful after it is tried as often as ever, and soon."""
+    queue.add(order())
+    away = Runner(queue, failing(PacsUnavailable("The PACS cannot be reached.")), threads=1)
+    back = Runner(queue, failing(error), threads=1)
+    for _ in range(GONE_TRIES + 1):
+        away.run_next()
+        clock.now_s += LONGEST_WAIT_S + 1
+    back.run_next()
+
+    assert only(queue).state == "queued"
+    assert only(queue).due_at.timestamp() - clock.now_s <= 1
+
+
+def test_a_job_that_was_lost_is_left_to_who_has_it(queue: JobQueue) -> None:
+    """Neither put off nor failed by whoever had it before."""
+    queue.add(order())
+    Runner(queue, failing(JobLost("why.")), threads=1).run_next()
+
+    assert (only(queue).state, only(queue).note) == ("running", "")
 
 
 def test_what_cannot_be_analysed_is_done(queue: JobQueue) -> None:

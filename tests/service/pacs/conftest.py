@@ -119,7 +119,8 @@ class FakePacs:
     def _stow(self, request: httpx2.Request) -> httpx2.Response:
         content = request.read().split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0].rsplit(b"\r\n--", 1)[0]
         self.put(content)
-        return self._json({"00081199": {"vr": "SQ", "Value": []}})
+        stored = {"00081155": {"vr": "UI", "Value": [str(dcmread(io.BytesIO(content)).SOPInstanceUID)]}}
+        return self._json({"00081199": {"vr": "SQ", "Value": [stored]}})
 
     def _orthanc(self, parts: list[str], request: httpx2.Request) -> httpx2.Response:
         if parts == ["changes"]:
@@ -153,11 +154,10 @@ class FakeAnalysis:
         self.found = True
         self.asked: list[str] = []
 
-    def __call__(self, data: bytes, version: str | None, pin: Callable[[str], None]) -> Answer:
+    def __call__(self, data: bytes, version: str | None) -> Answer:
         """The answer, whose UIDs follow from the image and the version."""
         header = dcmread(io.BytesIO(data))
         version = version or self.version
-        pin(version)
         self.asked.append(version)
         roles = ("SR", "SEG") if self.finds(str(header.SOPInstanceUID)) else ("SR",)
         about = str(header.StudyInstanceUID), str(header.SOPInstanceUID)

@@ -45,13 +45,9 @@ def analyse(client: TestClient) -> Iterator[Analyse]:
     pool.close()
 
 
-def no_pin(_: str) -> None:
-    """Nothing is kept."""
-
-
 def test_what_is_found_is_answered_in_the_wanted_roles(analyse: Analyse) -> None:
     """Each result is a DICOM file with the UID that is kept of it, the SR the last one."""
-    answer = analyse("SEG", "SR", "SC")(part10(instance(squares())), None, no_pin)
+    answer = analyse("SEG", "SR", "SC")(part10(instance(squares())), None)
 
     assert [result.role for result in answer.in_order] == ["SEG", "SC", "SR"]
     for result in answer.results:
@@ -62,39 +58,36 @@ def test_an_answer_says_what_it_is_about(analyse: Analyse) -> None:
     """By the study and the instance of the file itself, whatever was asked for."""
     made = instance(squares())
 
-    assert analyse("SR")(part10(made), None, no_pin).about == (made.StudyInstanceUID, made.SOPInstanceUID)
+    assert analyse("SR")(part10(made), None).about == (made.StudyInstanceUID, made.SOPInstanceUID)
 
 
 def test_where_nothing_is_found_there_is_a_report(analyse: Analyse) -> None:
     """And no segmentation."""
-    answer = analyse("SEG", "SR")(part10(instance(squares() * 0)), None, no_pin)
+    answer = analyse("SEG", "SR")(part10(instance(squares() * 0)), None)
 
     assert [result.role for result in answer.results] == ["SR"]
 
 
-def test_the_version_is_pinned_once(analyse: Analyse) -> None:
-    """By the first attempt; another one uses the same, and gives the same UIDs."""
-    pinned: list[str] = []
+def test_another_attempt_gives_the_same_uids(analyse: Analyse) -> None:
+    """With the version that the first one was for."""
     content = part10(instance(squares()))
-    first = analyse("SEG", "SR")(content, None, pinned.append)
-    second = analyse("SEG", "SR")(content, first.version, pinned.append)
+    first = analyse("SEG", "SR")(content, None)
+    second = analyse("SEG", "SR")(content, first.version)
 
-    assert pinned == [first.version]
     assert [one.stored for one in first.results] == [one.stored for one in second.results]
 
 
 def test_a_version_that_is_gone_is_replaced(analyse: Analyse) -> None:
-    """By the one in production, which is pinned instead."""
-    pinned: list[str] = []
-    answer = analyse("SR")(part10(instance(squares())), f"sha256:{'0' * 64}", pinned.append)
+    """By the one in production, which the answer names."""
+    content = part10(instance(squares()))
 
-    assert pinned == [answer.version]
+    assert analyse("SR")(content, f"sha256:{'0' * 64}").version == analyse("SR")(content, None).version
 
 
 def test_what_is_no_ultrasound_cannot_be_analysed(analyse: Analyse) -> None:
     """It is told in the note of its job."""
     with pytest.raises(NotAnalysable):
-        analyse("SR")(part10(instance(squares(), SOPClassUID=CT)), None, no_pin)
+        analyse("SR")(part10(instance(squares(), SOPClassUID=CT)), None)
 
 
 @pytest.mark.parametrize(
@@ -110,4 +103,4 @@ def test_what_is_no_ultrasound_cannot_be_analysed(analyse: Analyse) -> None:
 def test_an_ultrasound_that_cannot_be_read_is_a_failure_that_people_see(analyse: Analyse, content: bytes) -> None:
     """It has no answer, and nobody would know: its job goes into the list of those that failed."""
     with pytest.raises(InstanceUnreadable):
-        analyse("SR")(content, None, no_pin)
+        analyse("SR")(content, None)

@@ -202,7 +202,7 @@ def test_an_image_that_is_told_of_early_is_answered_once_it_is_there(pacs: FakeP
     connection = connect()
     connection.order(Order(image()))
     (job,) = work(connection, FakeAnalysis())
-    assert (job.state, job.note) == ("queued", "The PACS does not hold it (404).")
+    assert (job.state, job.note) == ("queued", "The PACS does not hold the study.")
 
     pacs.add(image())
     connection.retry(job.id)
@@ -221,6 +221,115 @@ def test_where_nothing_is_no_image_is_gone(pacs: FakePacs, connect: Connect) -> 
 
     with pytest.raises(PacsUnavailable, match="EFSNET_PACS_URL"):
         Answering(connection.client, keeping(connection), FakeAnalysis(), write=True)(job)
+
+
+def test_a_study_that_is_not_there_yet_has_images_later(pacs: FakePacs, connect: Connect) -> None:
+    """Told of early, or while the PACS starts: it is not taken for one without ultrasound."""
+    connection = connect()
+    connection.order(Order(Subject("1.2")))
+    for fault in (httpx2.Response(404), None):
+        pacs.fails = lambda _, fault=fault: fault  # type: ignore[misc]
+        (job,) = work(connection, FakeAnalysis())
+        assert job.state == "queued"
+        connection.retry(job.id)
+
+    pacs.add(image())
+    work(connection, FakeAnalysis())
+    assert roles(pacs) == (1, 1)
+
+
+def test_a_pacs_that_holds_nothing_is_no_person_who_deleted_results(pacs: FakePacs, connect: Connect) -> None:
+    """While it starts, a reanalysis waits; no tombstone is set."""
+    pacs.add(image())
+    connection = connect()
+    connection.order(Order(image()))
+    work(connection, FakeAnalysis())
+    pacs.fails = lambda _: httpx2.Response(404)
+    connection.order(Order(image(), explicit=True, reanalyse=True))
+    (job,) = work(connection, FakeAnalysis("sha256:2"))
+    assert job.state == "queued"
+
+    pacs.fails = lambda _: None
+    connection.retry(job.id)
+    work(connection, FakeAnalysis("sha256:2"))
+    assert roles(pacs) == (2, 2)
+
+
+@pytest.mark.requirement("PACS-9")
+@pytest.mark.parametrize(
+    "page",
+    [httpx2.Response(200, text="<html>Planted^Name</html>"), httpx2.Response(200, json={}), httpx2.Response(404)],
+)
+def test_what_the_pacs_does_not_say_to_hold_is_not_stored(
+    pacs: FakePacs, connect: Connect, page: httpx2.Response
+) -> None:
+    """A page for maintenance has the status of a success: the image is answered once that is over."""
+    pacs.add(image())
+    pacs.fails = lambda request: page if request.method == "POST" else None
+    connection = connect()
+    connection.order(Order(image()))
+    (job,) = work(connection, FakeAnalysis())
+    assert (job.state, "EFSNET_PACS_URL" in job.note, "Planted" in job.note) == ("queued", True, False)
+
+    pacs.fails = lambda _: None
+    connection.retry(job.id)
+    work(connection, FakeAnalysis())
+    assert roles(pacs) == (1, 1)
+
+
+def test_a_pacs_that_answers_in_xml_is_asked_whether_it_holds_it(pacs: FakePacs, connect: Connect) -> None:
+    """As older ones do."""
+
+    def answered(request: httpx2.Request) -> httpx2.Response | None:
+        if request.method != "POST":
+            return None
+        pacs.fails = lambda _: None
+        pacs(request)
+        pacs.fails = answered
+        return httpx2.Response(200, text="<NativeDicomModel/>", headers={"Content-Type": "application/dicom+xml"})
+
+    pacs.add(image())
+    pacs.fails = answered
+    connection = connect()
+    connection.order(Order(image()))
+    (job,) = work(connection, FakeAnalysis())
+
+    assert (job.state, roles(pacs)) == ("done", (1, 1))
+
+
+@pytest.mark.requirement("PACS-6")
+def test_an_answer_that_failed_half_way_is_retried_with_its_version(pacs: FakePacs, connect: Connect) -> None:
+    """The SEG is there and the SR was refused; a version is promoted before a person has it tried again."""
+    pacs.add(image())
+    pacs.fails = lambda request: (
+        httpx2.Response(400) if request.method == "POST" and b"1.2.840.10008.5.1.4.1.1.88" in request.read() else None
+    )
+    connection = connect()
+    connection.order(Order(image()))
+    (job,) = work(connection, FakeAnalysis())
+    assert (job.state, roles(pacs)) == ("failed", (1, 0))
+
+    pacs.fails = lambda _: None
+    connection.retry(job.id)
+    work(connection, FakeAnalysis("sha256:2"))
+    assert roles(pacs) == (1, 1)
+
+
+@pytest.mark.requirement("PACS-6")
+def test_whoever_lost_a_job_stores_nothing(pacs: FakePacs, connect: Connect) -> None:
+    """Another service may answer it with another version by now."""
+    pacs.add(image())
+    connection = connect()
+
+    class Standing(FakeAnalysis):
+        def __call__(self, data: bytes, version: str | None) -> Answer:
+            connection.queue.owner = "another service"
+            return super().__call__(data, version)
+
+    connection.order(Order(image()))
+    (job,) = work(connection, Standing())
+
+    assert (job.state, job.version, roles(pacs)) == ("running", None, (0, 0))
 
 
 @pytest.mark.requirement("PACS-6")
