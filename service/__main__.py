@@ -16,12 +16,13 @@ from model_store.store import PRODUCTION, ModelStore
 from service import logs
 from service.app import create_app
 from service.audit_commands import audit
+from service.backfill_command import backfill
 from service.errors import ServiceError, SpacingInvalid
 from service.folders import Plan, segment_files
 from service.history import History
 from service.key_commands import keys
 from service.keys import KeyRing
-from service.pacs_commands import backfill, pacs
+from service.pacs_commands import pacs
 from service.segmentation import parse_spacing
 from service.server import Server, require_keys
 from service.settings import in_container, read_settings

@@ -63,6 +63,7 @@
   - SettingsInvalid: settings with which the service cannot start
   - VideoUnusable: a file cannot be segmented as a video
   - OutputsExist: files of an earlier run would be overwritten
+  - ArchiveUnusable: an archive cannot be gone through
 """
 
 
@@ -316,3 +317,7 @@ class VideoUnusable(ServiceError):
 
 class OutputsExist(ServiceError):
     """Files of an earlier run would be overwritten, or two inputs would be written to one file."""
+
+
+class ArchiveUnusable(ServiceError):
+    """An archive cannot be listed, its results cannot be kept, or there is no cluster to go through it."""

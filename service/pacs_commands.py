@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import typer
@@ -44,22 +44,8 @@ def _pacs() -> None:
     """Keeps `test` a command of its own, though it is the only one."""
 
 
-def backfill(
-    *,
-    query: Annotated[
-        str, typer.Option(help="Which studies, as QIDO-RS asks: StudyDate=20150101-20191231.", show_default=False)
-    ],
-    reanalyse: Annotated[
-        bool, typer.Option("--reanalyse", help="Also what has results of another version: they are added to those.")
-    ] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", help="Show progress until all is answered; Ctrl+C stops only that.")
-    ] = True,
-) -> None:
-    """Queues the studies that a search finds, behind all live work. The service answers them; it must run.
-
-    To give the same command again, or after it was stopped, is harmless: what is answered stays so.
-    """
+def queue_studies(query: str, *, reanalyse: bool, follow: bool) -> None:
+    """Queues the studies that a search finds, behind all live work. The service answers them; it must run."""
     # Imported here: heavy, and other commands need none of it.
     from service.pacs.sweep import studies  # noqa: PLC0415
 

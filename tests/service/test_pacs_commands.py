@@ -1,11 +1,8 @@
 """The commands for whoever connects a PACS."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -15,32 +12,14 @@ from service.jobs.job import Order, Priority, Subject
 from service.jobs.queue import JobQueue
 from service.pacs_commands import _show
 from tests.service.pacs.conftest import FakePacs, image
+from tests.service.pacs.serving import served
 
 
 @pytest.fixture
 def address(pacs: FakePacs) -> Iterator[str]:
     """Where the PACS answers over HTTP."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer = pacs(httpx2.Request("GET", f"http://pacs{self.path}"))
-            self.send_response(answer.status_code)
-            for name in ("Content-Type", "Content-Length"):
-                if name in answer.headers:
-                    self.send_header(name, answer.headers[name])
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing is said."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/dicom-web"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(pacs) as address:
+        yield address
 
 
 @pytest.fixture
