@@ -17,7 +17,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 PRODUCT = "efsnet"
-EXTRA = "cpu"
+EXTRAS = frozenset({"cpu", "postgresql"})
 """Of the image as it is built by default."""
 
 
@@ -56,7 +56,7 @@ def bill(repository: Path) -> dict[str, Any]:
         options = ["--pyproject", str(repository / "pyproject.toml"), "--output-reproducible", "-o", str(path)]
         subprocess.run([sys.executable, "-m", "cyclonedx_py", "environment", *options], check=True)  # noqa: S603
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    names = needed(PRODUCT, frozenset({EXTRA}))
+    names = needed(PRODUCT, EXTRAS)
     content["components"] = [each for each in content["components"] if normalised(each["name"]) in names]
     kept = {each["bom-ref"] for each in content["components"]} | {content["metadata"]["component"]["bom-ref"]}
     content["dependencies"] = [

@@ -11,7 +11,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN --mount=type=bind,from=wheels,target=/wheels \
     python -m venv --without-pip /opt/efsnet \
- && pip --python /opt/efsnet install --no-cache-dir --find-links /wheels --constraint constraints.txt ".[$ENGINE]"
+ && pip --python /opt/efsnet install --no-cache-dir --find-links /wheels --constraint constraints.txt ".[$ENGINE,postgresql]"
 COPY docker/slim.py ./
 RUN python slim.py /opt/efsnet/lib/python3.11/site-packages
 

@@ -15,17 +15,16 @@ Whoever takes a job holds it by a lease, and the lease of one that died ends by 
 """
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, case, func, insert, null, or_, select, update
+from sqlalchemy import Row, and_, case, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import JobLost, JobNotInState, JobUnknown
-from service.jobs.database import changing, jobs
+from service.jobs.database import Database, jobs
 from service.jobs.job import Job, Order, Priority, State, Stored, Subject
 
 LEASE_S = 15.0
@@ -33,11 +32,11 @@ LEASE_S = 15.0
 
 
 class JobQueue:
-    """The jobs of a database. All times come from `clock`, seconds since 1970."""
+    """The jobs of a database. All times come from `clock`, seconds since 1970; by default the database's own."""
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._clock = clock
+    def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
+        self._database = database
+        self._clock = clock or database.now
         self.owner = uuid.uuid4().hex
         """Who holds the jobs that are taken here."""
 
@@ -66,7 +65,7 @@ class JobQueue:
             "due_at": now,
         }
         try:
-            with changing(self._engine) as connection:
+            with self._database.changing() as connection:
                 connection.execute(insert(jobs).values(row))
         except IntegrityError:
             return self._repeat(order), False
@@ -84,31 +83,28 @@ class JobQueue:
             and_(jobs.c.state == "queued", jobs.c.due_at <= now),
             and_(jobs.c.state == "running", jobs.c.leased_until < now),
         )
-        next_ids = (
-            select(jobs.c.id).where(ready, jobs.c.priority <= lowest).order_by(jobs.c.priority, jobs.c.due_at).limit(8)
+        # Of several who look at the same time, each finds another one: on PostgreSQL a row that one has locked is
+        # passed over by the others, and SQLite has one writer at a time, who knows what the one before has written.
+        found = (
+            select(jobs.c.id)
+            .where(ready, jobs.c.priority <= lowest)
+            .order_by(jobs.c.priority, jobs.c.due_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
         )
-        with changing(self._engine) as connection:
-            ids = list(connection.execute(next_ids).scalars())
-        for job_id in ids:
-            held = {"state": "running", "owner": self.owner, "leased_until": now + LEASE_S, "again": False}
-            # The first attempt at an order takes the version of its day; further ones keep that.
-            version = case((jobs.c.tries == 0, null()), else_=jobs.c.version)
-            # Of several who try, the condition lets one through.
-            taking = (
-                update(jobs)
-                .where(jobs.c.id == job_id, ready)
-                .values(**held, version=version, tries=jobs.c.tries + 1, changed_at=now)
-            )
-            with changing(self._engine) as connection:
-                taken = connection.execute(taking).rowcount
-            if taken:
-                return self.job(job_id)
-        return None
+        held = {"state": "running", "owner": self.owner, "leased_until": now + LEASE_S, "again": False}
+        # The first attempt at an order takes the version of its day; further ones keep that.
+        version = case((jobs.c.tries == 0, null()), else_=jobs.c.version)
+        taking = update(jobs).where(jobs.c.id == found.scalar_subquery())
+        taking = taking.values(**held, version=version, tries=jobs.c.tries + 1, changed_at=now)
+        with self._database.changing() as connection:
+            row = connection.execute(taking.returning(jobs)).one_or_none()
+        return _job(row) if row else None
 
     def renew(self, job_ids: Collection[str]) -> None:
         """Holds on to jobs that were taken here."""
         until = self._clock() + LEASE_S
-        with changing(self._engine) as connection:
+        with self._database.changing() as connection:
             connection.execute(update(jobs).where(jobs.c.id.in_(job_ids), *self._is_held()).values(leased_until=until))
 
     def pin(self, job: Job, version: str) -> None:
@@ -162,7 +158,7 @@ class JobQueue:
         Raises:
             JobUnknown: There is none.
         """
-        with changing(self._engine) as connection:
+        with self._database.changing() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
         if row is None:
             raise JobUnknown("There is no such job: GET /v1/jobs lists them.")
@@ -173,7 +169,7 @@ class JobQueue:
         found = select(jobs).order_by(jobs.c.changed_at.desc(), jobs.c.id).limit(limit)
         if state is not None:
             found = found.where(jobs.c.state == state)
-        with changing(self._engine) as connection:
+        with self._database.changing() as connection:
             return [_job(row) for row in connection.execute(found)]
 
     def counts(self, priority: Priority | None = None) -> dict[State, int]:
@@ -181,7 +177,7 @@ class JobQueue:
         counted = select(jobs.c.state, func.count()).group_by(jobs.c.state)
         if priority is not None:
             counted = counted.where(jobs.c.priority == priority)
-        with changing(self._engine) as connection:
+        with self._database.changing() as connection:
             return {row[0]: row[1] for row in connection.execute(counted)}
 
     def _repeat(self, order: Order) -> Job:
@@ -191,8 +187,9 @@ class JobQueue:
         more = {name: True for name, wanted in flags.items() if wanted}
         now = self._clock()
         queued = {"state": "queued", "due_at": now, "changed_at": now, "priority": order.priority}
-        with changing(self._engine) as connection:
-            # Each change holds for one state; none reads first what another service might change meanwhile.
+        with self._database.changing() as connection:
+            # Held until all is changed: each change is for one state, and a service might lead from one to the next.
+            connection.execute(select(jobs.c.id).where(*where).with_for_update())
             sooner = update(jobs).where(*where, jobs.c.state == "queued", jobs.c.priority > order.priority)
             connection.execute(sooner.values(priority=order.priority))
             connection.execute(update(jobs).where(*where, jobs.c.state == "running").values(again=True, **more))
@@ -205,14 +202,14 @@ class JobQueue:
     def _set(self, job: Job, **values: Any) -> bool:
         """Changes a job that is still held by this attempt, and returns whether it is: else it is another one's."""
         mine = update(jobs).where(jobs.c.id == job.id, jobs.c.tries == job.tries, *self._is_held())
-        with changing(self._engine) as connection:
+        with self._database.changing() as connection:
             return bool(connection.execute(mine.values(**values, changed_at=self._clock())).rowcount)
 
     def _is_held(self) -> tuple[Any, ...]:
         return jobs.c.owner == self.owner, jobs.c.state == "running"
 
     def _change(self, job_id: str, states: Sequence[State], **values: Any) -> Job:
-        with changing(self._engine) as connection:
+        with self._database.changing() as connection:
             change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(states))
             changed = connection.execute(change.values(**values, changed_at=self._clock())).rowcount
         job = self.job(job_id)

@@ -54,18 +54,20 @@ class ChangeLog:
     def read(self) -> bool:
         """Reads on, and returns whether there was anything new.
 
-        The cursor moves once all that was read is in the queue: what a crash comes between is read again.
+        The cursor moves once all that was read is in the queue: what a crash comes between is read again. Where another
+        service has moved it meanwhile, it stays where that has left it.
 
         Raises:
             PacsError: Orthanc does not answer, or not so.
         """
-        position = Position.parse(self._cursor.read())
+        kept = self._cursor.read()
+        position = Position.parse(kept)
         page = self._client.orthanc("changes", since=position.last, limit=CHANGES)
         try:
             last, changes, done = int(page["Last"]), page["Changes"], bool(page.get("Done", True))
             if last < position.last:
                 _LOG.warning("the change log begins anew: Orthanc's database was replaced")
-                self._cursor.write(str(Position()))
+                self._cursor.move(kept, str(Position()))
                 return True
             for change in changes:
                 self._order(change, replay=position.replay)
@@ -73,7 +75,7 @@ class ChangeLog:
             raise PacsUnavailable("Orthanc's change log cannot be read: check EFSNET_PACS_ORTHANC_URL.") from error
         after = Position(last, replay=position.replay and not done)
         if after != position:
-            self._cursor.write(str(after))
+            self._cursor.move(kept, str(after))
         return not done
 
     def _order(self, change: dict[str, Any], *, replay: bool) -> None:

@@ -1,15 +1,14 @@
 """All that a PACS asks of the service: the queue of its images, the threads that answer them, and its doors."""
 
 import logging
-import threading
-from collections.abc import Callable
 
 import httpx2
 
 from service.audit.trail import Trail
-from service.errors import JobsUnusable, PacsNotConfigured, ServiceError
+from service.errors import JobsUnusable, PacsNotConfigured
 from service.jobs.database import open_database
 from service.jobs.job import Job, Order, State
+from service.jobs.lease import Lease
 from service.jobs.ledger import Cursor, Ledger
 from service.jobs.queue import JobQueue
 from service.jobs.runner import Runner
@@ -17,12 +16,10 @@ from service.metrics import Metrics
 from service.pacs.answering import Analyse, Answering, Keeping
 from service.pacs.changes import ChangeLog
 from service.pacs.client import PacsClient
+from service.pacs.doors import Doors
 from service.pacs.sweep import Sweep
 from service.pacs.walk import Step, Walk
 from service.settings import Settings
-
-LONGEST_WAIT_S = 60.0
-"""Between looks at a PACS that does not answer."""
 
 _LOG = logging.getLogger("service.pacs")
 
@@ -47,13 +44,12 @@ class Connection:
         self.max_bytes = settings.max_dicom_bytes
         self.client = PacsClient(self.settings, metrics, max_bytes=self.max_bytes, transport=transport)
         url = settings.jobs_url.get_secret_value() if settings.jobs_url else None
-        self._engine = open_database(url, settings.state_folder)
-        self.queue = JobQueue(self._engine)
-        self.ledger = Ledger(self._engine)
+        self._database = open_database(url, settings.state_folder)
+        self.queue = JobQueue(self._database)
+        self.ledger = Ledger(self._database)
         metrics.watch_jobs(self._counts)
-        self._stopping = threading.Event()
         self._runner: Runner | None = None
-        self._doors: list[threading.Thread] = []
+        self._doors: Doors | None = None
 
     def start(self, analyse: Analyse) -> None:
         """Opens the doors, and begins to answer."""
@@ -61,10 +57,11 @@ class Connection:
         answering = Answering(self.client, keeping, analyse, write=self.settings.write)
         self._runner = Runner(self.queue, answering, threads=self.settings.runners)
         self._runner.start()
+        self._doors = Doors(Lease(self._database, "doors"), self._wake)
         days = self.settings.days
         if self.settings.orthanc_url:
-            log = ChangeLog(self.client, self.queue, Cursor(self._engine, "changes"), days=days)
-            self._open("changes", lambda: 0.0 if log.read() else self.settings.poll_s)
+            log = ChangeLog(self.client, self.queue, Cursor(self._database, "changes"), days=days)
+            self._doors.open("changes", lambda: 0.0 if log.read() else self.settings.poll_s)
         sweep = Sweep(self.client, self.queue, days=days)
 
         def swept() -> float:
@@ -72,17 +69,19 @@ class Connection:
                 _LOG.info("door=sweep new=%d", new)
             return self.settings.sweep_s
 
-        self._open("sweep", swept)
+        self._doors.open("sweep", swept)
+        self._doors.start()
 
     def stop(self) -> None:
         """Closes the doors, and returns when the jobs that run have ended."""
-        self._stopping.set()
+        if self._doors:
+            self._doors.close()
         if self._runner:
             self._runner.stop()
-        for door in self._doors:
-            door.join()
+        if self._doors:
+            self._doors.join()
         self.client.close()
-        self._engine.dispose()
+        self._database.close()
 
     def order(self, order: Order) -> tuple[Job, bool]:
         """The job of an order, on the disk when this returns, and whether it is new.
@@ -118,28 +117,3 @@ class Connection:
     def _wake(self) -> None:
         if self._runner:
             self._runner.wake()
-
-    def _open(self, name: str, look: Callable[[], float]) -> None:
-        door = threading.Thread(target=self._watch, args=(name, look), name=f"door-{name}", daemon=True)
-        self._doors.append(door)
-        door.start()
-
-    def _watch(self, name: str, look: Callable[[], float]) -> None:
-        """Looks again and again, until stopped; ever more rarely where the PACS does not answer."""
-        failures, trouble = 0, ""
-        while True:
-            try:
-                wait_s = look()
-                if trouble:
-                    _LOG.info("door=%s works again", name)
-                failures, trouble = 0, ""
-                self._wake()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find it gone
-                why = str(error) if isinstance(error, ServiceError) else type(error).__name__
-                wait_s = min(2.0**failures, LONGEST_WAIT_S)
-                failures += 1
-                if why != trouble:
-                    _LOG.error("door=%s why=%s", name, why)
-                trouble = why
-            if self._stopping.wait(wait_s):
-                return

@@ -1,13 +1,14 @@
-"""A queue on the disk, with a clock that a test moves."""
+"""A queue on the disk, with a clock that a test moves; in SQLite and in PostgreSQL."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
-from service.jobs.database import open_database
+from service.jobs.database import Database, open_database
 from service.jobs.job import Order, Priority, Subject
 from service.jobs.queue import JobQueue
+from tests.postgresql import PostgreSQL, running_server
 
 
 class Clock:
@@ -26,16 +27,40 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Opens the same database anew each time, as another service would."""
+    server = request.getfixturevalue("server") if request.param == "postgresql" else None
+    opened = []
+
+    def again() -> Database:
+        opened.append(open_database(server.url() if server else None, tmp_path))
+        return opened[-1]
+
+    yield again
+    for database in opened:
+        database.close()
+    if server:
+        server.empty()
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
+def database(reopen: Callable[[], Database]) -> Database:
     """An empty database of jobs."""
-    return open_database(None, tmp_path)
+    return reopen()
 
 
 @pytest.fixture
-def queue(engine: Engine, clock: Clock) -> JobQueue:
+def queue(database: Database, clock: Clock) -> JobQueue:
     """A queue in it."""
-    return JobQueue(engine, clock=clock)
+    return JobQueue(database, clock=clock)
 
 
 def order(number: int = 1, priority: Priority = Priority.LIVE, *, explicit: bool = False) -> Order:
@@ -44,6 +69,6 @@ def order(number: int = 1, priority: Priority = Priority.LIVE, *, explicit: bool
 
 
 @pytest.fixture
-def engine_queue(engine: Engine) -> JobQueue:
-    """A queue with the real clock."""
-    return JobQueue(engine)
+def database_queue(database: Database) -> JobQueue:
+    """A queue with the database's own clock."""
+    return JobQueue(database)

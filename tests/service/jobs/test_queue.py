@@ -1,13 +1,16 @@
 """The durable queue."""
 
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from service.errors import JobLost, JobNotInState, JobsUnusable, JobUnknown, UIDInvalid
-from service.jobs.database import open_database
+from service.jobs.database import Database, open_database
 from service.jobs.job import Job, Priority, Stored, Subject
 from service.jobs.queue import LEASE_S, JobQueue
 from tests.service.jobs.conftest import Clock, order
@@ -38,14 +41,60 @@ def test_orders_that_come_at_the_same_moment_are_one_job(queue: JobQueue) -> Non
     assert len({job.id for job, _ in added}) == 1
 
 
-def test_an_accepted_job_is_on_the_disk(queue: JobQueue, engine: Engine, tmp_path: Path, clock: Clock) -> None:
-    """Another process finds the job, and commits wait for the disk."""
+def test_an_accepted_job_is_on_the_disk(queue: JobQueue, reopen: Callable[[], Database], clock: Clock) -> None:
+    """Another process finds the job."""
     job, _ = queue.add(order())
 
-    assert JobQueue(open_database(None, tmp_path), clock=clock).job(job.id) == job
-    with engine.connect() as connection:
+    assert JobQueue(reopen(), clock=clock).job(job.id) == job
+
+
+def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
+    """In SQLite, which by itself would not wait in this mode."""
+    with open_database(None, tmp_path).changing() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_each_job_is_taken_once(reopen: Callable[[], Database]) -> None:
+    """By eight services that take at the same time, until there is none left."""
+    queues = [JobQueue(reopen()) for _ in range(8)]
+    queues[0].add_all(order(number) for number in range(40))
+
+    def take_all(queue: JobQueue) -> list[str]:
+        found = []
+        while job := queue.take():
+            found.append(job.id)
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        taken_by_each = list(pool.map(take_all, queues))
+
+    assert [1] * 40 == list(Counter(job_id for ids in taken_by_each for job_id in ids).values())
+
+
+def test_a_wish_of_a_person_survives_whatever_happens_to_the_job_meanwhile(reopen: Callable[[], Database]) -> None:
+    """Explicit orders that come while services take and finish the job: afterwards it has been done with the wish."""
+    adding, working = JobQueue(reopen()), JobQueue(reopen())
+    over = Event()
+
+    def work() -> list[bool]:
+        explicit = []
+        while not over.is_set() or adding.counts().get("queued"):
+            if job := working.take():
+                explicit.append(job.order.explicit)
+                working.finish(job, [])
+        return explicit
+
+    with ThreadPoolExecutor(1) as pool:
+        worked = pool.submit(work)
+        for number in range(20):
+            adding.add(order(number))
+            adding.add(order(number, explicit=True))
+        over.set()
+        done = worked.result()
+
+    assert {"done": 20} == adding.counts()
+    assert 20 == sum(done)
 
 
 def test_live_jobs_go_before_those_of_the_backfill(queue: JobQueue) -> None:
@@ -66,20 +115,20 @@ def test_a_waiting_backfill_job_that_comes_live_goes_first(queue: JobQueue) -> N
     assert taken(queue).order.priority is Priority.LIVE
 
 
-def test_a_job_is_held_by_one(queue: JobQueue, engine: Engine, clock: Clock) -> None:
+def test_a_job_is_held_by_one(queue: JobQueue, database: Database, clock: Clock) -> None:
     """What one service works at, no other takes."""
     queue.add(order())
     taken(queue)
 
-    assert JobQueue(engine, clock=clock).take() is None
+    assert JobQueue(database, clock=clock).take() is None
 
 
-def test_a_dead_service_loses_no_job(queue: JobQueue, engine: Engine, clock: Clock) -> None:
+def test_a_dead_service_loses_no_job(queue: JobQueue, database: Database, clock: Clock) -> None:
     """Once the lease of a service that is silent is over, another one goes on; what the dead one says is void."""
     queue.add(order())
     lost = taken(queue)
     clock.now_s += LEASE_S + 1
-    other = JobQueue(engine, clock=clock)
+    other = JobQueue(database, clock=clock)
     found = other.take()
     queue.refuse(lost, "too late")
 
@@ -87,7 +136,7 @@ def test_a_dead_service_loses_no_job(queue: JobQueue, engine: Engine, clock: Clo
     assert (found.id, found.tries, other.job(lost.id).state) == (lost.id, 2, "running")
 
 
-def test_a_lease_that_is_renewed_holds(queue: JobQueue, engine: Engine, clock: Clock) -> None:
+def test_a_lease_that_is_renewed_holds(queue: JobQueue, database: Database, clock: Clock) -> None:
     """A long job stays with whoever works at it."""
     queue.add(order())
     job = taken(queue)
@@ -95,7 +144,7 @@ def test_a_lease_that_is_renewed_holds(queue: JobQueue, engine: Engine, clock: C
         clock.now_s += LEASE_S - 1
         queue.renew([job.id])
 
-    assert JobQueue(engine, clock=clock).take() is None
+    assert JobQueue(database, clock=clock).take() is None
 
 
 def test_an_order_that_comes_while_its_job_runs_runs_it_again(queue: JobQueue) -> None:
@@ -209,14 +258,14 @@ def test_the_version_of_an_answer_that_failed_is_kept_for_a_retry(queue: JobQueu
     assert (again.version, taken(queue).version) == ("sha256:1", None)
 
 
-def test_whoever_lost_a_job_pins_nothing(queue: JobQueue, engine: Engine, clock: Clock) -> None:
+def test_whoever_lost_a_job_pins_nothing(queue: JobQueue, database: Database, clock: Clock) -> None:
     """Be it to another service, or to another thread of the same one."""
     queue.add(order())
     lost = taken(queue)
     clock.now_s += LEASE_S + 1
     also_lost = taken(queue)
     clock.now_s += LEASE_S + 1
-    held = JobQueue(engine, clock=clock).take()
+    held = JobQueue(database, clock=clock).take()
 
     for attempt in (lost, also_lost):
         with pytest.raises(JobLost):
@@ -248,6 +297,8 @@ def test_a_database_that_cannot_be_opened_is_named_so(tmp_path: Path) -> None:
     """Nothing of the address, which may have a password, is told."""
     with pytest.raises(JobsUnusable, match="EFSNET_JOBS_URL"):
         open_database("nonsense://user:secret@host", tmp_path)
+    with pytest.raises(JobsUnusable, match="PostgreSQL is, and SQLite"):
+        open_database("mysql://user:secret@host/jobs", tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(JobsUnusable, match="EFSNET_STATE"):
         open_database(None, tmp_path / "file")

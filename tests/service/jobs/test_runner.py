@@ -161,7 +161,7 @@ def test_a_backfill_job_says_how_long_to_rest(queue: JobQueue) -> None:
     assert [runner.run_next(), runner.run_next()] == [0.0, 3.0]
 
 
-def test_threads_do_what_is_added(engine_queue: JobQueue) -> None:
+def test_threads_do_what_is_added(database_queue: JobQueue) -> None:
     """A job that is added while the threads run is done, and stopping waits for it."""
     done = Event()
 
@@ -169,14 +169,14 @@ def test_threads_do_what_is_added(engine_queue: JobQueue) -> None:
         done.set()
         return Outcome(rest_s=100.0)
 
-    runner = Runner(engine_queue, work, threads=2)
+    runner = Runner(database_queue, work, threads=2)
     runner.start()
-    engine_queue.add(order(1, Priority.BACKFILL))
+    database_queue.add(order(1, Priority.BACKFILL))
     runner.wake()
 
     assert done.wait(30)
     runner.stop()
-    assert only(engine_queue).state == "done"
+    assert only(database_queue).state == "done"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_threads_do_what_is_added(engine_queue: JobQueue) -> None:
     [(JobsUnusable("The database of the jobs cannot be used."), "cannot be used"), (KeyError("Perez^Ana"), "KeyError")],
 )
 def test_a_database_that_fails_ends_no_thread(
-    engine_queue: JobQueue, caplog: pytest.LogCaptureFixture, error: Exception, words: str
+    database_queue: JobQueue, caplog: pytest.LogCaptureFixture, error: Exception, words: str
 ) -> None:
     """Whatever it is, it is told, and tried again: without its threads a service would take jobs and do none."""
     told = Semaphore(0)
@@ -194,8 +194,8 @@ def test_a_database_that_fails_ends_no_thread(
             told.release()
             raise error
 
-    engine_queue.__class__ = Broken
-    runner = Runner(engine_queue, lambda _: Outcome(), threads=1)
+    database_queue.__class__ = Broken
+    runner = Runner(database_queue, lambda _: Outcome(), threads=1)
     runner.start()
     assert told.acquire(timeout=30)
     assert told.acquire(timeout=30)

@@ -34,7 +34,7 @@ FOREVER = 100_000
 
 def log_of(connection: Connection, days: int = FOREVER) -> ChangeLog:
     """The change log, read on from where the connection's database says."""
-    return ChangeLog(connection.client, connection.queue, Cursor(connection._engine, "changes"), days=days)
+    return ChangeLog(connection.client, connection.queue, Cursor(connection._database, "changes"), days=days)
 
 
 def ordered(connection: Connection) -> set[str | None]:
@@ -70,7 +70,8 @@ def test_a_lost_cursor_loses_nothing(pacs: FakePacs, connect: Connect) -> None:
     connection = connect()
     log_of(connection).read()
     pacs.add(image(2))
-    Cursor(connection._engine, "changes").write("0 replay")
+    cursor = Cursor(connection._database, "changes")
+    assert cursor.move(cursor.read(), "0 replay")
     log_of(connection).read()
 
     assert ordered(connection) == {"1.2.1.1", "1.2.1.2"}
@@ -80,7 +81,7 @@ def test_a_replaced_orthanc_is_read_from_its_beginning(pacs: FakePacs, connect: 
     """A log that ends before the cursor is another one."""
     pacs.add(image(1))
     connection = connect()
-    Cursor(connection._engine, "changes").write("70")
+    assert Cursor(connection._database, "changes").move(None, "70")
 
     assert log_of(connection).read()
     log_of(connection).read()
@@ -111,6 +112,26 @@ def test_the_cursor_stays_where_a_page_was_not_done(pacs: FakePacs, connect: Con
     log_of(connection).read()
 
     assert ordered(connection) == {"1.2.1.1", "1.2.1.2"}
+
+
+def test_a_service_that_hung_does_not_set_the_cursor_back(pacs: FakePacs, connect: Connect) -> None:
+    """What another one has read meanwhile stays read."""
+    pacs.add(image(1))
+    connection = connect()
+    hung = log_of(connection)
+
+    def read_by_another(request: httpx2.Request) -> httpx2.Response | None:
+        if request.url.path.endswith("/changes"):
+            pacs.fails = lambda _: None
+            pacs.add(image(2))
+            log_of(connection).read()
+            pacs.changes.pop()  # of the page that the hung one gets
+        return None
+
+    pacs.fails = read_by_another
+    hung.read()
+
+    assert Cursor(connection._database, "changes").read() == "2"
 
 
 def test_an_image_deleted_meanwhile_is_passed_over(pacs: FakePacs, connect: Connect) -> None:
