@@ -9,6 +9,7 @@
     · FormFieldUnknown
     · TooManyFiles
     · UploadTimedOut
+  - RequestMalformed: it is no proper HTTP request
   - MediaTypeNotOffered: no answer of an accepted media type exists
   - QueueFull: more work waits than the service holds
   - DeadlineExceeded: the answer was not ready in time
@@ -101,6 +102,10 @@ class TooManyFiles(UploadError):
 
 class UploadTimedOut(UploadError):
     """The body was not received in time."""
+
+
+class RequestMalformed(ServiceError):
+    """This is no HTTP, or says of its own length two things."""
 
 
 class MediaTypeNotOffered(ServiceError):

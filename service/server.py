@@ -5,14 +5,12 @@ import contextlib
 import math
 import socket
 import ssl
-from typing import Any
 
 import typer
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from service.connections import bounded
+from service.connections import StreamProtocol, bounded
 from service.errors import ModelNotReady, SettingsInvalid
 from service.keys import KeyRing
 from service.settings import Settings
@@ -22,15 +20,6 @@ TICK_S = 0.1
 
 PING_S = 10.0
 """Between two questions whether a stream's client is still there, and the time it has to answer."""
-
-LINGER_S = 10.0
-"""Time in which a client that was told of its stream's end must have read what was sent before."""
-
-DISCARD_S = 1.0
-"""Time in which the rest of a message is thrown away that was too large."""
-
-SEND_BUFFER_BYTES = 65_536
-"""In the system for one stream: masks that wait there are late."""
 
 
 def require_keys(settings: Settings, keys: KeyRing, *, contained: bool) -> None:
@@ -73,38 +62,6 @@ def check_tls(settings: TlsSettings) -> None:
         ) from error
     except OSError as error:
         raise SettingsInvalid(f"A file of EFSNET_TLS_… cannot be read: {error.strerror}.") from error
-
-
-class StreamProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, for clients that do not read: they are told so behind what waits, and then cut off."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins."""
-        super().connection_made(transport)
-        connection: socket.socket = self.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-
-    def handle_parser_exception(self) -> None:
-        """Ends what sends no WebSocket message, or too large a one.
-
-        The connection is cut a moment later: while more comes in, the client's system would throw the word away.
-        """
-        if self.close_timer is None and (told := self.conn.close_sent):
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
-            self.close_timer = self.loop.call_later(DISCARD_S, self.transport.close)
-
-    async def send(self, message: Any) -> None:
-        """Sends a message, once there is room for it; that of the end has room always."""
-        if message["type"] == "websocket.close":
-            self.writable.set()
-        await super().send(message)
-
-    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
-        """Ends, at the latest after LINGER_S."""
-        super().on_task_complete(task)
-        self.loop.call_later(LINGER_S, self.transport.abort)
 
 
 class Server(uvicorn.Server):

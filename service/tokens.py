@@ -29,6 +29,9 @@ TIMEOUT_S = 5.0
 LEEWAY_S = 30
 """That clocks may differ."""
 
+LATEST_S = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+"""Beyond which no date is taken: issuers that let a token never expire name any."""
+
 FRESH_S = 300.0
 """Time after which the issuer's keys are fetched again."""
 
@@ -82,7 +85,7 @@ class Tokens:
             name=re.sub(r"[^A-Za-z0-9._@-]", "-", str(claims["sub"]))[:64] or "-",
             scopes=tuple(allowed),
             created_at=datetime.now(UTC),
-            expires_at=datetime.fromtimestamp(claims["exp"] + LEEWAY_S, UTC),
+            expires_at=datetime.fromtimestamp(min(claims["exp"], LATEST_S) + LEEWAY_S, UTC),
             sha256=hashlib.sha256(text.encode()).hexdigest(),
         )
         if not token.allows(needed):

@@ -129,11 +129,7 @@ class Guard:
         if _path(opening.scope) != STREAM:
             raise HTTPException(404)
         origin = opening.headers.get("origin", "").lower()  # only browsers send one
-        if (
-            origin
-            and urlsplit(origin).netloc != opening.headers.get("host", "").lower()
-            and origin not in self._origins
-        ):
+        if origin and _site(origin) != opening.headers.get("host", "").lower() and origin not in self._origins:
             raise errors.OriginRefused(
                 "Pages of this site may not open streams: EFSNET_STREAM_ORIGINS names those that may."
             )
@@ -165,8 +161,9 @@ class Guard:
         if route is None:
             allowed = ", ".join(sorted(method for other in routes for method in other.methods.split()))
             raise HTTPException(405, headers={"Allow": allowed})
+        headers = Headers(scope=scope)
+        _refuse_two_lengths(headers)
         if route.scope is not None:
-            headers = Headers(scope=scope)
             scope["state"]["key"] = await self._holder(scope, headers.get("authorization"), route.scope)
             if route.scope in ("publish", "admin") or (route.path == JOBS and route.methods == "POST"):
                 _refuse_large(headers)
@@ -175,6 +172,19 @@ class Guard:
 def _path(scope: Scope) -> str:
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
+
+
+def _site(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _refuse_two_lengths(headers: Headers) -> None:
+    """Whoever says a length and then sends chunks of any would pass limits, or slip a request behind a proxy's."""
+    if "transfer-encoding" in headers and "content-length" in headers:
+        raise errors.RequestMalformed("Send a Content-Length or a Transfer-Encoding, not both.")
 
 
 def _refuse_large(headers: Headers) -> None:

@@ -1,16 +1,18 @@
 """Every error as RFC 9457 problem details. The only place that knows HTTP status codes of errors."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from efsnet import errors as image_errors
 from model_store import errors as store_errors
@@ -31,12 +33,14 @@ class Kind:
 
 
 NOT_FOUND = Kind(404, "not_found", "There is nothing at this path")
+HEAD_TOO_LARGE = Kind(431, "head_too_large", "The address and the headers are too long")
 METHOD_NOT_ALLOWED = Kind(405, "method_not_allowed", "This path does not take this method")
 PARAMETER_INVALID = Kind(422, "parameter_invalid", "A parameter cannot be used")
 INTERNAL = Kind(500, "internal_error", "The service failed")
 CLIENT_GONE = Kind(499, "client_gone", "The client left")  # for log and metrics: nobody is there to read it
 
 KINDS: dict[type[Exception], Kind] = {
+    errors.RequestMalformed: Kind(400, "request_malformed", "This is no proper HTTP request"),
     errors.BodyEmpty: Kind(400, "body_empty", "The request has no image"),
     errors.FormMalformed: Kind(400, "form_malformed", "The form cannot be read"),
     errors.FormFieldUnknown: Kind(400, "form_field_unknown", "The form has another field than the one taken"),
@@ -111,11 +115,15 @@ KINDS: dict[type[Exception], Kind] = {
 }
 
 _HEADERS: dict[type[Exception], dict[str, str]] = {
+    errors.RequestMalformed: {"Connection": "close"},
     errors.CredentialsMissing: {"WWW-Authenticate": 'Bearer realm="efsnet"'},
     errors.CredentialsInvalid: {"WWW-Authenticate": 'Bearer realm="efsnet", error="invalid_token"'},
     errors.ScopeMissing: {"WWW-Authenticate": 'Bearer realm="efsnet", error="insufficient_scope"'},
 }
-"""As RFC 6750 section 3 asks for."""
+"""As RFC 6750 section 3 asks for, and RFC 9112 section 6.3."""
+
+_MOST_INVALID = 16
+"""Parameters that an answer tells of: it must not be larger than what it answers."""
 
 
 class InvalidParameter(BaseModel):
@@ -171,7 +179,8 @@ def problem_response(
     """The answer that tells of a problem. Its code stays in the request's state, for metrics and log."""
     request.state.problem_code = kind.code
     problem = Problem(
-        type=f"{request.scope.get('root_path', '')}/problems/{kind.code}",
+        # A mounted part has a root path of its own, below that of the service.
+        type=f"{request.scope.get('app_root_path', request.scope.get('root_path', ''))}/problems/{kind.code}",
         title=kind.title,
         status=kind.status,
         detail=told(request, detail),
@@ -186,6 +195,19 @@ def problem_response(
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
 
 
+def of_no_request(kind: Kind) -> bytes:
+    """The body of the answer to what never became a request, and so has an id that nobody else knows."""
+    problem = Problem(
+        type=f"/problems/{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail="Nothing of it was looked at.",
+        instance=uuid.uuid4().hex,
+        code=kind.code,
+    )
+    return problem.model_dump_json(exclude_none=True).encode()
+
+
 def told(request: HTTPConnection, text: str) -> str:
     """What is told of the service to whoever asks: the names of its folders' settings, and not where they are."""
     return cast(str, request.app.state.told(text))
@@ -197,13 +219,15 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(error, expected)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(WebSocketRequestValidationError, _stream_validation)
     add_schemas(app, Problem)
 
 
 def problem_routes() -> APIRouter:
     """Where the `type` of a problem leads."""
     router = APIRouter(tags=["problems"])
-    kinds = {kind.code: kind for kind in (*KINDS.values(), NOT_FOUND, METHOD_NOT_ALLOWED, PARAMETER_INVALID, INTERNAL)}
+    others = NOT_FOUND, METHOD_NOT_ALLOWED, HEAD_TOO_LARGE, PARAMETER_INVALID, INTERNAL
+    kinds = {kind.code: kind for kind in (*KINDS.values(), *others)}
 
     @router.get("/problems/{code}", responses=responses(NOT_FOUND, PARAMETER_INVALID))
     async def problem(code: str) -> ProblemKind:
@@ -241,10 +265,14 @@ def of_http(request: HTTPConnection, error: Exception) -> Response:
     return problem_response(request, kind, f"{phrase}.", headers=headers)
 
 
-def _validation(request: Request, error: Exception) -> Response:
-    found = cast(RequestValidationError, error).errors()
+async def _stream_validation(stream: WebSocket, error: Exception) -> None:
+    await stream.send_denial_response(_validation(stream, error))
+
+
+def _validation(request: HTTPConnection, error: Exception) -> Response:
+    found = cast(ValidationException, error).errors()
     # That a parameter might be left out is no advice to who gave it.
-    invalid = [_invalid_parameter(item) for item in found if item["type"] != "none_required"]
+    invalid = [_invalid_parameter(item) for item in found if item["type"] != "none_required"][:_MOST_INVALID]
     return problem_response(request, PARAMETER_INVALID, " ".join(i.detail for i in invalid), invalid=invalid)
 
 

@@ -75,6 +75,12 @@ def test_a_token_names_its_subject_and_what_it_allows(tokens: Tokens, issuer: Is
     assert found.expires_at.timestamp() == pytest.approx(time.time() + 330, abs=5)
 
 
+def test_a_token_that_never_ends_is_one(tokens: Tokens, issuer: Issuer) -> None:
+    """Issuers write the last day that they know, or one that nobody does."""
+    for end in (253_402_300_799, 10**30):
+        assert holder(tokens, issuer.token(exp=end)).expires_at.year == 9000
+
+
 Make = Callable[[Issuer], str]
 
 
@@ -96,6 +102,11 @@ def with_public_key_as_secret(issuer: Issuer) -> str:
     return b".".join((header, claims, base64.urlsafe_b64encode(signature).rstrip(b"="))).decode()
 
 
+def with_header(issuer: Issuer, header: bytes) -> str:
+    """The token with another header, whatever that is."""
+    return ".".join((base64.urlsafe_b64encode(header).decode().rstrip("="), *issuer.token().split(".")[1:]))
+
+
 WORTHLESS: dict[str, Make] = {
     "expired": lambda issuer: issuer.token(exp=int(time.time()) - 60),
     "not yet": lambda issuer: issuer.token(nbf=int(time.time()) + 600),
@@ -111,6 +122,15 @@ WORTHLESS: dict[str, Make] = {
     "of letters": lambda _: "a.b.c",
     "endless": lambda issuer: issuer.token(note="x" * 20_000),
     "with an end that is no time": lambda issuer: issuer.token(exp="tomorrow"),
+    "with a key of its own": lambda issuer: altered(issuer.token(), 0, jwk={"kty": "oct", "k": "AAAA"}),
+    "with keys from elsewhere": lambda issuer: altered(issuer.token(), 0, jku="http://127.0.0.1:1/keys", kid="its"),
+    "with a path for a key's name": lambda issuer: altered(issuer.token(), 0, kid="../../../../dev/null"),
+    "with a list for a key's name": lambda issuer: altered(issuer.token(), 0, kid=["first"]),
+    "with a list of signatures": lambda issuer: altered(issuer.token(), 0, alg=["none", "RS256"]),
+    "with what must be understood": lambda issuer: altered(issuer.token(), 0, crit=["exp"], b64=False),
+    "with a header that is a list": lambda issuer: with_header(issuer, b"[]"),
+    "with a header without a bottom": lambda issuer: with_header(issuer, b"[" * 11_000),
+    "with a header of other letters": lambda issuer: with_header(issuer, b'{"alg":"RS256","kid":"\\ud800"}'),
 }
 
 

@@ -18,7 +18,7 @@ from efsnet.predictor import Computation, Predictor
 from model_store.loading import LoadedVersion, load
 from model_store.manifest import MODEL
 from model_store.version import Version
-from service.api.problems import INTERNAL, KINDS, METHOD_NOT_ALLOWED, NOT_FOUND
+from service.api.problems import HEAD_TOO_LARGE, INTERNAL, KINDS, METHOD_NOT_ALLOWED, NOT_FOUND
 from tests.service.conftest import PNG, Start
 
 PATIENT = "MUSTERMANN"
@@ -152,6 +152,23 @@ def test_the_log_has_one_line_a_request_and_nothing_of_its_content(
     assert "MUSTERMANN" not in caplog.text
 
 
+def test_an_answer_is_not_larger_than_what_it_answers(client: TestClient, image: bytes) -> None:
+    """Though each of a thousand parameters is wrong."""
+    address = "/v1/segment?" + "&".join(f"p{number}=1" for number in range(1000))
+    problem = client.post(address, content=image, headers=PNG).json()
+
+    assert "parameter_invalid" == problem["code"]
+    assert len(str(problem)) < len(address)
+
+
+@pytest.mark.parametrize("path", ["/page/nowhere.js", "/static-offline-docs/nowhere.js", "/page/../settings.py"])
+def test_a_file_that_is_not_there_is_a_problem_with_the_same_address(client: TestClient, path: str) -> None:
+    """Wherever it was looked for, and never outside of that."""
+    answer = client.get(path.replace("..", "%2e%2e"))
+
+    assert (404, "/problems/not_found") == (answer.status_code, answer.json()["type"])
+
+
 @pytest.mark.requirement("BAD-2")
 def test_documented_codes_are_those_that_exist(repository: Path) -> None:
     """docs/api.md lists every code under its status, and no other."""
@@ -161,6 +178,7 @@ def test_documented_codes_are_those_that_exist(repository: Path) -> None:
         for status, codes in re.findall(r"^\| (\d+) \| (.+) \|$", section, re.MULTILINE)
         for code in re.findall(r"`(\w+)`", codes)
     }
-    existing = {(kind.status, kind.code) for kind in (*KINDS.values(), NOT_FOUND, METHOD_NOT_ALLOWED, INTERNAL)}
+    others = NOT_FOUND, METHOD_NOT_ALLOWED, HEAD_TOO_LARGE, INTERNAL
+    existing = {(kind.status, kind.code) for kind in (*KINDS.values(), *others)}
 
     assert existing - {(499, "client_gone")} == documented
