@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from efsnet import rle
 from efsnet.image import Image, PixelSpacing, image_from_pixels
@@ -54,9 +55,13 @@ class FrameFinding:
     def label_map(self) -> LabelMap:
         """On the grid of the whole picture, or the network's if that was asked for; 0 outside of the region."""
         label_map = np.zeros((self.rows, self.columns), dtype=np.uint8)
-        for number, mask in self.masks.items():
-            label_map[rle.decode(mask)] = number
+        for number in self.masks:
+            label_map[self.mask(number)] = number
         return LabelMap(label_map)
+
+    def mask(self, number: int) -> NDArray[np.bool_]:
+        """(rows, columns) bool: the pixels of a lesion class, on the same grid."""
+        return rle.decode(self.masks[number])
 
     @property
     def largest_lesion_pixels(self) -> int:

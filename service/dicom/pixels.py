@@ -33,16 +33,16 @@ def displayed(frame: DecodedFrame, layout: Layout, header: Any) -> NDArray[np.ui
 
     if frame.photometric_interpretation in MONOCHROME:
         return _grey(frame.pixels, layout, header)
-    pixels = frame.pixels
+    pixels, bits = frame.pixels, layout.bits_stored
     if frame.photometric_interpretation == "PALETTE COLOR":
         try:
             pixels = apply_color_lut(pixels, header)
+            bits = 8 * pixels.dtype.itemsize
         except Exception as error:
             raise ImageUndecodable("The colour palette cannot be used. Send the instance anew.") from error
     if pixels.shape != (layout.rows, layout.columns, 3):
         raise ImageUndecodable("The pixels have another number of colours than the header says.")
-    bits = 8 if pixels.dtype.itemsize == 1 else 16
-    return (pixels >> (bits - 8)).astype(np.uint8) if bits > 8 else pixels.astype(np.uint8)
+    return np.clip(pixels >> max(bits - 8, 0), 0, 255).astype(np.uint8)
 
 
 def _grey(pixels: Pixels, layout: Layout, header: Any) -> NDArray[np.uint8]:
@@ -68,24 +68,27 @@ def _upright(grey: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
 
 
 def _transformed(pixels: Pixels, span: tuple[float, float], header: Any) -> tuple[NDArray[Any], tuple[float, float]]:
-    """Values after the modality and the value of interest transformation, and the range in which they can lie."""
+    """Values after the modality and the value of interest transformation; which is black, and which beyond white."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     try:
         values = apply_modality_lut(pixels, header)
         if "ModalityLUTSequence" in header:
             span = _span_of(header.ModalityLUTSequence[0])
-        elif "RescaleSlope" in header:
-            slope, intercept = float(header.RescaleSlope), float(header.get("RescaleIntercept", 0))
-            span = _ordered(span[0] * slope + intercept, span[1] * slope + intercept)
+        elif "RescaleSlope" in header or "RescaleIntercept" in header:
+            # Both or neither (PS3.3 C.11.1): pydicom would pass over one alone, and a window would be of other values.
+            slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
+            span = span[0] * slope + intercept, span[1] * slope + intercept
         values = apply_voi_lut(values, header, index=0)
         if "VOILUTSequence" in header:
             span = _span_of(header.VOILUTSequence[0])
+        elif None in (header.get("WindowCenter"), header.get("WindowWidth")):
+            span = min(span), max(span)  # with a window, pydicom gives dark values the end that zero has become
     except Exception as error:
         raise ImageUndecodable(
             "Its window, rescale or look-up table cannot be used. Send the instance anew."
         ) from error
-    if not (np.isfinite(values).all() and span[1] > span[0] and np.isfinite(span).all()):
+    if not (np.isfinite(values).all() and span[1] != span[0] and np.isfinite(span).all()):
         raise ImageUndecodable("Its window, rescale or look-up table cannot be used. Send the instance anew.")
     return values, span
 
@@ -93,7 +96,3 @@ def _transformed(pixels: Pixels, span: tuple[float, float], header: Any) -> tupl
 def _span_of(table: Any) -> tuple[float, float]:
     """Of the values in a look-up table: as many bits as its descriptor says."""
     return 0.0, float(2 ** int(table.LUTDescriptor[2]))
-
-
-def _ordered(first: float, second: float) -> tuple[float, float]:
-    return (first, second) if first < second else (second, first)

@@ -17,6 +17,9 @@ TISSUE, COLOUR_FLOW = 1, 2
 CENTIMETRES = 3
 """Physical Units (0018,6024) and (0018,6026)."""
 
+FIELD_OF_VIEW_MM = (0.5, 1000.0)
+"""Rows and columns of a region, in millimetres: a spacing by which they have less or more is a slip, as of a unit."""
+
 SMALLEST_SIDE = 16
 """Rows and columns that a region has at least: fewer are a slip, or nothing to see."""
 
@@ -76,7 +79,7 @@ def choose_region(items: Sequence[Any], rows: int, columns: int) -> RegionChoice
         return None
     # Of equally large ones the first: the order is the instance's own.
     item, region = max(of_type[TISSUE], key=lambda found: found[1].rows * found[1].columns)
-    choice = RegionChoice(region, _spacing(item), stated=True, several=len({r for _, r in of_type[TISSUE]}) > 1)
+    choice = RegionChoice(region, _spacing(item, region), stated=True, several=len({r for _, r in of_type[TISSUE]}) > 1)
     return replace(choice, colour_flow=any(_overlap(region, other) for _, other in of_type[COLOUR_FLOW]))
 
 
@@ -100,16 +103,17 @@ def _bounds(item: Any, rows: int, columns: int) -> Region | None:
     return Region(top, left, bottom - top + 1, right - left + 1)
 
 
-def _spacing(item: Any) -> PixelSpacing | None:
+def _spacing(item: Any, region: Region) -> PixelSpacing | None:
     """Centimetres a pixel in both directions, or nothing; a negative delta tells a direction, not a distance."""
     units = [_number(item, f"PhysicalUnits{axis}Direction") for axis in "XY"]
     deltas = [_number(item, f"PhysicalDelta{axis}") for axis in "XY"]
     if units != [CENTIMETRES, CENTIMETRES] or deltas[0] is None or deltas[1] is None:
         return None
-    try:
-        return PixelSpacing(row_mm=abs(deltas[1]) * 10, column_mm=abs(deltas[0]) * 10)
-    except GeometryError:
+    row_mm, column_mm = abs(deltas[1]) * 10, abs(deltas[0]) * 10
+    low, high = FIELD_OF_VIEW_MM
+    if not (low <= row_mm * region.rows <= high and low <= column_mm * region.columns <= high):
         return None
+    return PixelSpacing(row_mm, column_mm)
 
 
 def _overlap(one: Region, other: Region) -> bool:

@@ -241,6 +241,8 @@ def _inflated(data: bytes, max_bytes: int) -> bytes:
     inflated = inflater.decompress(data, max_bytes)
     if inflater.unconsumed_tail:
         raise TooManyPixels(f"The DICOM file inflates to more than {max_bytes:,} bytes.")
+    if not inflater.eof:
+        raise ImageUndecodable("The DICOM file is truncated. Send it anew.")
     return inflated
 
 
@@ -256,6 +258,8 @@ def _require_ultrasound(header: "Dataset") -> None:
 def _layout(header: "Dataset", limits: Limits) -> Layout:
     """The Image Pixel module, checked before anything of that size is asked for."""
     photometric = _text(header, "PhotometricInterpretation")
+    if not photometric:
+        raise ImageUndecodable("The header lacks PhotometricInterpretation. Send the instance anew.")
     layout = Layout(
         rows=_whole(header, "Rows"),
         columns=_whole(header, "Columns"),
@@ -275,6 +279,8 @@ def _layout(header: "Dataset", limits: Limits) -> Layout:
         or layout.pixel_representation not in (0, 1)
     ):
         raise TransferSyntaxUnsupported("Pixels are taken as grey, colour or palette of 8 or 16 bits.")
+    if layout.bits_allocated == 16 and _whole(header, "HighBit", layout.bits_stored - 1) != layout.bits_stored - 1:
+        raise TransferSyntaxUnsupported("Pixels are taken whose HighBit is one less than their BitsStored.")
     if min(layout.rows, layout.columns, layout.number_of_frames) < 1:
         raise ImageUndecodable("Rows, columns and frames are at least 1. Send the instance anew.")
     if layout.rows * layout.columns > limits.max_pixels or max(layout.rows, layout.columns) > MAX_SIDE:
@@ -340,9 +346,12 @@ def _text(header: "Dataset", keyword: str) -> str:
         return ""
 
 
-def _whole(header: "Dataset", keyword: str, default: int = -1) -> int:
+def _whole(header: "Dataset", keyword: str, default: int | None = None) -> int:
     try:
         value = header.get(keyword)
-        return default if value is None or value == "" else int(value)
+        number = default if value is None or value == "" else int(value)
     except Exception as error:
-        raise ImageUndecodable("The header says no usable size of the picture. Send the instance anew.") from error
+        raise ImageUndecodable(f"{keyword} of the header is no whole number. Send the instance anew.") from error
+    if number is None:
+        raise ImageUndecodable(f"The header lacks {keyword}. Send the instance anew.")
+    return number

@@ -38,10 +38,11 @@ def outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     from contourpy import contour_generator
 
+    rows, columns = ndimage.find_objects(mask.astype(np.uint8))[0]
     # A border around, so that outlines close at the edge of the picture; half a pixel from corner to centre.
-    padded = np.pad(mask, 1).astype(np.float64)
+    padded = np.pad(mask[rows, columns], 1).astype(np.float64)
     lines = [np.asarray(line, dtype=np.float64) for line in contour_generator(z=padded).lines(0.5)]
-    longest = max(lines, key=len) - 0.5
+    longest = max(lines, key=len) - 0.5 + (columns.start, rows.start)
     step = -(-(len(longest) - 1) // (MAX_POINTS - 1))
     points = longest[:-1:step]
     return np.asarray(np.clip(np.concatenate([points, points[:1]]), 0, mask.shape[::-1]))

@@ -17,6 +17,10 @@ from service.dicom.results.context import (
 from service.dicom.results.outlines import lesion_mask, outline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
     from pydicom import Dataset
 
 SCHEME, SCHEME_NAME = "99EFSNET", "Codes of the EFSNet service"
@@ -39,7 +43,7 @@ def report(context: ResultContext) -> "Dataset":
     titles = codes.cid7021
     key = context.analysis.key_finding
     in_order = sorted(context.analysis.findings, key=lambda finding: finding is not key)
-    lesions = [_lesion(context, finding, lesion) for finding in in_order for lesion in finding.measurement.lesions]
+    lesions = [group for finding in in_order for group in _lesions(context, finding)]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(context)),
         procedure_reported=code(PROCEDURE),
@@ -95,7 +99,15 @@ def _common(context: ResultContext, identifier: str, uid: str) -> dict[str, Any]
     }
 
 
-def _lesion(context: ResultContext, finding: FrameFinding, lesion: Lesion) -> Any:
+def _lesions(context: ResultContext, finding: FrameFinding) -> "Iterator[Any]":
+    """Of a frame."""
+    if finding.measurement.lesions:
+        label_map = finding.label_map
+        for lesion in finding.measurement.lesions:
+            yield _lesion(context, finding, lesion, outline(lesion_mask(label_map, lesion)))
+
+
+def _lesion(context: ResultContext, finding: FrameFinding, lesion: Lesion, points: "NDArray[np.float64]") -> Any:
     """A lesion of a frame; the largest of a class in the key frame is tracked as its segment is."""
     from highdicom import sr
 
@@ -107,7 +119,7 @@ def _lesion(context: ResultContext, finding: FrameFinding, lesion: Lesion) -> An
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         referenced_region=sr.ImageRegion(
             sr.GraphicTypeValues.POLYLINE,
-            outline(lesion_mask(finding.label_map, lesion)),
+            points,
             source_image=sr.SourceImageForRegion(
                 context.header.SOPClassUID,
                 context.source_uid,

@@ -1,12 +1,13 @@
 """DICOM Segmentation: the masks, for programs that go on with them (PS3.3 A.51)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from efsnet.maps import LabelMap
 from efsnet.specification import ClassSpecification
+from service.dicom.analysis import FrameFinding
 from service.dicom.results.context import (
     BREAST,
     CATEGORY,
@@ -33,10 +34,9 @@ def segmentation(context: ResultContext) -> "Dataset | None":
     if not present:
         return None
     found = [finding for finding in context.analysis.findings if finding.measurement.lesions]
-    first = found[0].label_map
     result = Segmentation(
         source_images=[context.as_single_frame],
-        pixel_array=np.stack([first.mask(each.number) for each in present], axis=-1)[np.newaxis].astype(np.uint8),
+        pixel_array=np.stack([found[0].mask(each.number) for each in present], axis=-1)[np.newaxis].astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[_description(context, number, each) for number, each in enumerate(present, 1)],
         omit_empty_frames=False,
@@ -46,7 +46,7 @@ def segmentation(context: ResultContext) -> "Dataset | None":
         **context.series("SEG", "SEG"),
         **context.equipment,
     )
-    _frame_by_frame(context, result, [(finding.frame_index, finding.label_map) for finding in found])
+    _frame_by_frame(context, result, found)
     if context.options.geometry:
         _add_geometry(context, result)
     context.restore_class(result)
@@ -80,10 +80,11 @@ def _description(context: ResultContext, number: int, each: ClassSpecification) 
     return description
 
 
-def _frame_by_frame(context: ResultContext, result: "Dataset", label_maps: list[tuple[int, LabelMap]]) -> None:
+def _frame_by_frame(context: ResultContext, result: "Dataset", found: Sequence[FrameFinding]) -> None:
     """A frame for each class and source frame in which it was found, with what tells them apart.
 
-    highdicom makes the first alone: it refuses several frames without a frame of reference (#284).
+    highdicom makes the first alone: it refuses several frames without a frame of reference (#284). Masks are unpacked
+    one at a time: those of a cine would take gigabytes.
     """
     from pydicom import Dataset
 
@@ -96,10 +97,10 @@ def _frame_by_frame(context: ResultContext, result: "Dataset", label_maps: list[
             del shared[group]
     pattern = template.to_json_dict()
     _set_dimensions(result, cine=context.is_cine)
-    items, masks = [], []
+    items, packed = [], PackedBits()
     for number, each in enumerate(context.present, 1):
-        for frame_index, label_map in label_maps:
-            mask = label_map.mask(each.number)
+        for finding in found:
+            mask, frame_number = finding.mask(each.number), finding.frame_index + 1
             if not mask.any():
                 continue
             item = Dataset.from_json(pattern)
@@ -107,15 +108,15 @@ def _frame_by_frame(context: ResultContext, result: "Dataset", label_maps: list[
             content = item.FrameContentSequence[0]
             content.DimensionIndexValues = [number]
             if context.is_cine:
-                content.DimensionIndexValues = [number, frame_index + 1]
-                content.TemporalPositionIndex = frame_index + 1
-                item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame_index + 1
+                content.DimensionIndexValues = [number, frame_number]
+                content.TemporalPositionIndex = frame_number
+                item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame_number
             items.append(item)
-            masks.append(mask)
+            packed.add(mask)
     result.PerFrameFunctionalGroupsSequence = items
     result.SharedFunctionalGroupsSequence = [shared]
     result.NumberOfFrames = len(items)
-    result.PixelData = _packed(masks)
+    result.PixelData = packed.content()
 
 
 def _set_dimensions(result: "Dataset", *, cine: bool) -> None:
@@ -134,10 +135,25 @@ def _set_dimensions(result: "Dataset", *, cine: bool) -> None:
     result.DimensionIndexSequence = items
 
 
-def _packed(masks: list[NDArray[np.bool_]]) -> bytes:
+class PackedBits:
     """A bit a pixel, frame after frame without a gap, padded at the end of all to an even length (PS3.5 8.1.1)."""
-    packed = np.packbits(np.concatenate([mask.ravel() for mask in masks]), bitorder="little").tobytes()
-    return packed + b"\0" * (len(packed) % 2)
+
+    def __init__(self) -> None:
+        self._whole = bytearray()
+        self._rest = np.zeros(0, np.bool_)
+        """Pixels that fill no byte yet: the next frame goes on in the same."""
+
+    def add(self, mask: NDArray[np.bool_]) -> None:
+        """Goes on with a frame."""
+        pixels = np.concatenate([self._rest, mask.ravel()])
+        whole = len(pixels) // 8 * 8
+        self._whole += np.packbits(pixels[:whole], bitorder="little").tobytes()
+        self._rest = pixels[whole:].copy()
+
+    def content(self) -> bytes:
+        """All frames so far, as Pixel Data."""
+        packed = bytes(self._whole) + np.packbits(self._rest, bitorder="little").tobytes()
+        return packed + b"\0" * (len(packed) % 2)
 
 
 def _add_geometry(context: ResultContext, result: "Dataset") -> None:

@@ -219,7 +219,7 @@ def sent_as_ultrasound(client: TestClient, name: str) -> tuple[Dataset, Response
 
 
 def test_jpeg_of_12_bits_is_refused_for_what_it_is(client: TestClient) -> None:
-    """No decoder of a licence that hospitals can take reads it."""
+    """Of the decoders that pydicom lets at it, the one is under the GPL; ultrasound does not use it."""
     _, response = sent_as_ultrasound(client, "JPEG-lossy.dcm")
 
     assert (415, "transfer_syntax_unsupported") == (response.status_code, response.json()["code"])

@@ -80,10 +80,13 @@ def test_colour_flow_over_the_tissue_is_noticed() -> None:
         {"PhysicalDeltaX": 0.0},
         {"PhysicalDeltaY": float("nan")},
         {"PhysicalDeltaY": float("inf")},
+        {"PhysicalDeltaX": 1e-300},
+        {"PhysicalDeltaX": 1e300},
+        {"PhysicalDeltaY": 5.0},
     ],
 )
 def test_a_spacing_that_is_not_said_in_centimetres_is_not_known(others: dict[str, float]) -> None:
-    """Nor one that is no distance."""
+    """Nor one that is no distance, or that no picture of ultrasound can have."""
     choice = choose_region([region((0, 0, 99, 99), **others)], 200, 200)
 
     assert choice is not None

@@ -1,6 +1,7 @@
 """Results say what was found, of whom the instance says, and the same each time."""
 
 import io
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -108,6 +109,33 @@ def test_a_cine_is_segmented_in_the_frames_in_which_something_is(analyse: Analys
     references = [item for item in _items(seg) if item.get("ReferencedSOPInstanceUID") == "1.2.826.0.1.3680043.8.498.1"]
     assert references
     assert {US_MULTI_FRAME} == {str(item.ReferencedSOPClassUID) for item in references}
+
+
+def test_frames_share_a_byte_where_their_pixels_fill_none(analyse: Analyse) -> None:
+    """Of 127 x 159 pixels the last byte of a frame goes on with the next frame."""
+    analysis = analyse(instance(np.stack([GREY[:127, :159]] * 3), regions=[region((0, 0, 158, 126))]))
+    (seg,) = [result for role, result in results(analysis, ALL) if role == "SEG"]
+    found = masks_of(read_again(seg))
+
+    assert 6 == len(found)
+    for (label, frame_number), mask in found.items():
+        number = {"benign": 1, "malignant": 2}[label]
+        np.testing.assert_array_equal(mask, analysis.findings[frame_number - 1].mask(number))
+
+
+def test_the_results_of_a_long_cine_take_little_more_memory_than_they_have(analyse: Analyse) -> None:
+    """Masks are unpacked one at a time: those of all frames would take more than ten times as much."""
+    analysis = analyse(instance(np.stack([squares(512, 512)] * 40), regions=[region((0, 0, 511, 511))]))
+    seg_only = ResultOptions(outputs=frozenset(("SEG",)))
+    results(analysis, seg_only)  # tables that are loaded once are no part of it
+    tracemalloc.start()
+    ((_, seg),) = results(analysis, seg_only)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    unpacked = int(seg.NumberOfFrames) * seg.Rows * seg.Columns
+    assert unpacked == 80 * 512 * 512
+    assert most < unpacked / 2
 
 
 def test_one_class_alone_is_segment_1(analyse: Analyse) -> None:

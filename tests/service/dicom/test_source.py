@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -143,6 +144,66 @@ def test_a_window_is_applied() -> None:
     assert high >= 254
 
 
+@pytest.mark.parametrize(
+    ("stored", "others"),
+    [
+        (GREY, {"WindowCenter": 128, "WindowWidth": 256}),
+        (~GREY, {"RescaleSlope": -1, "RescaleIntercept": 255}),
+        (~GREY, {"RescaleSlope": -1, "RescaleIntercept": 255, "WindowCenter": 128, "WindowWidth": 256}),
+        (GREY, {"RescaleSlope": 2, "RescaleIntercept": 10, "WindowCenter": 266, "WindowWidth": 512}),
+        (~GREY, {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 128, "WindowWidth": 256}),
+        ((GREY.astype(np.int16) - 128) * 16, {"BitsStored": 12, "HighBit": 11, "WindowCenter": 0, "WindowWidth": 4096}),
+    ],
+)
+def test_what_a_header_makes_of_stored_values_is_made_of_them(stored: NDArray[Any], others: dict[str, Any]) -> None:
+    """However it turns and scales them, the picture is the same one."""
+    shown = read(part10(instance(stored, **others))).displayed(0)
+
+    assert 1 >= np.abs(shown.astype(int) - GREY.astype(int)).max()
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_half_a_rescale_is_refused(keyword: str) -> None:
+    """The window would be of values that nobody knows."""
+    source = read(part10(instance(GREY, WindowCenter=128, WindowWidth=256, **{keyword: 2})))
+
+    with pytest.raises(ImageUndecodable, match="rescale"):
+        source.displayed(0)
+
+
+@pytest.mark.parametrize(("bits", "planar"), [(8, 1), (12, 0), (16, 0), (16, 1)])
+def test_colours_become_their_8_highest_bits(bits: int, planar: int) -> None:
+    """Of 12 stored bits too; whether the colours of a pixel lie side by side or not."""
+    stored = np.repeat(GREY[..., np.newaxis], 3, axis=2).astype(np.uint8 if bits == 8 else np.uint16) << (bits - 8)
+    made = instance(stored, BitsStored=bits, HighBit=bits - 1, PlanarConfiguration=planar)
+    if planar:
+        made.PixelData = np.ascontiguousarray(stored.transpose(2, 0, 1)).tobytes()
+
+    np.testing.assert_array_equal(read(part10(made)).displayed(0)[..., 1], GREY)
+
+
+def test_colours_that_two_pixels_share_are_read() -> None:
+    """YBR_FULL_422 that is not compressed: two of brightness, then one of each colour."""
+    shared = np.full((128, 80, 4), 128, np.uint8)
+    shared[..., 0], shared[..., 1] = GREY[:, 0::2], GREY[:, 1::2]
+    made = instance(GREY, PhotometricInterpretation="YBR_FULL_422", SamplesPerPixel=3, PlanarConfiguration=0)
+    made.PixelData = shared.tobytes()
+
+    np.testing.assert_array_equal(read(part10(made)).displayed(0)[..., 0], GREY)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["Rows", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation"],
+)
+def test_what_a_header_lacks_is_named(keyword: str) -> None:
+    """So that whoever looks after the machine knows."""
+    made = instance(GREY)
+    del made[keyword]
+    with pytest.raises(ImageUndecodable, match=f"lacks {keyword}"):
+        read(part10(made))
+
+
 def test_a_palette_is_looked_up() -> None:
     """Stored values are places in it."""
     made = instance(np.full((40, 40), 7, np.uint8), PhotometricInterpretation="PALETTE COLOR")
@@ -190,6 +251,7 @@ def test_without_regions_all_is_analysed_and_nothing_is_measured_in_millimetres(
         (instance(GREY, Rows=0), ImageUndecodable),
         (instance(GREY, BitsAllocated=32), TransferSyntaxUnsupported),
         (instance(GREY, PhotometricInterpretation="HSV"), TransferSyntaxUnsupported),
+        (instance(GREY.astype(np.uint16) << 4, BitsStored=12, HighBit=15), TransferSyntaxUnsupported),
     ],
 )
 @pytest.mark.requirement("PACS-2")
@@ -218,6 +280,12 @@ def test_a_truncated_file_is_refused(length: int) -> None:
     """Wherever it ends."""
     with pytest.raises((ImageUndecodable, NotUltrasound, NoPixels)):
         read(part10(instance(GREY))[:length])
+
+
+def test_a_deflated_file_that_is_truncated_is_refused() -> None:
+    """For what it is, though what was inflated so far would pass for an instance without pixels."""
+    with pytest.raises(ImageUndecodable, match="truncated"):
+        read(part10(instance(GREY), DeflatedExplicitVRLittleEndian)[:700])
 
 
 def test_a_file_that_inflates_without_end_is_refused() -> None:
