@@ -19,6 +19,9 @@ from service.api.auditor import Auditor
 from service.api.corrections import CorrectionBody, correction_routes
 from service.api.description import add_schemas
 from service.api.health import health_routes, service_version
+from service.api.inference_protocol.routes import protocol_routes
+from service.api.inference_protocol.schemas import InferenceAnswer, InferenceRequest
+from service.api.intake import Intake
 from service.api.jobs import job_routes
 from service.api.models import model_routes
 from service.api.observer import Observer
@@ -85,6 +88,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     pool = WorkerPool("worker", workers=workers, capacity=settings.queue_capacity)
     metrics.watch(pool)
     segmenter = Segmenter(versions, pool, metrics, max_pixels=settings.max_pixels, deadline_s=settings.deadline_s)
+    intake = Intake(segmenter, settings)
     connection = _connection(settings, metrics, trail)
     analyser = Analyser(segmenter, Limits(settings.max_pixels, settings.max_frames, settings.max_dicom_bytes))
     corrections = Corrections(settings.corrections)
@@ -130,7 +134,7 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
     app.state.trail = trail
     _add_layers(app, settings, live, metrics, trail)
     for router in (
-        segment_routes(segmenter, analyser, settings, shadow),
+        segment_routes(intake, analyser, shadow),
         stream_routes(live),
         model_routes(versions, settings.read_trust),
         alias_routes(Decisions(history, versions)),
@@ -140,16 +144,20 @@ def create_app(settings: Settings, *, load_version: Load | None = None, analyse:
         pacs_routes(connection),
         correction_routes(corrections, versions, settings),
         health_routes(segmenter, metrics, corrections, trail),
+        protocol_routes(intake, shadow, trail),
         problems.problem_routes(),
     ):
         app.include_router(router)
-    problems.install(app)
-    add_schemas(app, CorrectionBody)
-    access.describe(app)
-
+    _describe(app)
     add_page(app)
-
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Adds what the routes have in common: how errors are answered, and what FastAPI does not find out by itself."""
+    problems.install(app)
+    add_schemas(app, CorrectionBody, InferenceRequest, InferenceAnswer)
+    access.describe(app)
 
 
 def _holders(settings: Settings) -> Holders:

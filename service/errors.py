@@ -9,6 +9,7 @@
     · FormFieldUnknown
     · TooManyFiles
     · UploadTimedOut
+    · InferenceRequestInvalid
   - RequestMalformed: it is no proper HTTP request
   - MediaTypeNotOffered: no answer of an accepted media type exists
   - QueueFull: more work waits than the service holds
@@ -102,6 +103,10 @@ class TooManyFiles(UploadError):
 
 class UploadTimedOut(UploadError):
     """The body was not received in time."""
+
+
+class InferenceRequestInvalid(UploadError):
+    """The body is no request of the Open Inference Protocol, or not for what the model takes and gives."""
 
 
 class RequestMalformed(ServiceError):

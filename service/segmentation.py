@@ -167,7 +167,7 @@ class Segmenter:
         self.pool = pool
         self._metrics = metrics
         self._drifts = Drifts(metrics)
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
         self._deadline_s = deadline_s
 
     async def segment(self, upload: Upload, loaded: LoadedVersion, encode: Callable[[Segmentation], T]) -> T:
@@ -186,7 +186,7 @@ class Segmenter:
             stages.end("queue")
             predictor = loaded.predictors[worker]
             specification = loaded.version.manifest.specification
-            segmentation = segment(upload, specification, predictor, stages, self._max_pixels)
+            segmentation = segment(upload, specification, predictor, stages, self.max_pixels)
             answer = encode(segmentation)
             stages.end("encode")
             self.tell(loaded, segmentation)

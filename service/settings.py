@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     """Folder of the published versions; an empty one is given the version that ships with the service."""
     state: Annotated[Path | None, AfterValidator(_expanded)] = None
     """Folder of the service's API keys and of the newest promotions seen; by default beside the store, as `…-state`."""
+    keys: Annotated[Path | None, AfterValidator(_expanded)] = None
+    """File of the API keys, where it is not to be `keys.json` in the folder of `EFSNET_STATE`."""
     model: str = "efsnet"
     """Model that answers when a request names none, with the version that its alias `production` names."""
     provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto"
@@ -175,7 +177,7 @@ class Settings(BaseSettings):
     @property
     def keys_file(self) -> Path:
         """Where the API keys are."""
-        return self.state_folder / "keys.json"
+        return self.keys or self.state_folder / "keys.json"
 
     @property
     def audit_key_file(self) -> Path:
@@ -222,6 +224,7 @@ class Settings(BaseSettings):
         folders = {
             "EFSNET_STORE": self.store,
             "EFSNET_STATE": self.state_folder,
+            **({"EFSNET_KEYS": self.keys} if self.keys else {}),
             **({"EFSNET_CORRECTIONS": self.corrections} if self.corrections else {}),
             "EFSNET_TRUSTED_KEYS": self.trusted_keys or RELEASE_KEYS,
         }

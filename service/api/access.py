@@ -64,11 +64,23 @@ ROUTES = (
     Route("POST", "/v1/pacs/test", "infer"),
     Route("POST", "/dicom-web/studies", "infer"),
     Route("POST", "/dicom-web/studies/{study}", "infer"),
+    Route("GET", "/v2/models/{name}", "read"),
+    Route("GET", "/v2/models/{name}/ready", "read"),
+    Route("GET", "/v2/models/{name}/config", "read"),
+    Route("POST", "/v2/models/{name}/infer", "infer"),
+    Route("GET", "/v2/models/{name}/versions/{reference}", "read"),
+    Route("GET", "/v2/models/{name}/versions/{reference}/ready", "read"),
+    Route("GET", "/v2/models/{name}/versions/{reference}/config", "read"),
+    Route("POST", "/v2/models/{name}/versions/{reference}/infer", "infer"),
+    Route("POST", "/v2/repository/index", "read"),
     # Whoever checks on the service has no key: they tell versions and counts, nothing of a patient.
     Route("GET", "/livez", None),
     Route("GET", "/readyz", None),
     Route("GET", "/metrics", None),
     Route("GET", "/version", None),
+    Route("GET", "/v2", None),
+    Route("GET", "/v2/health/live", None),
+    Route("GET", "/v2/health/ready", None),
     # The page and the documents, which are the same everywhere.
     Route("GET HEAD", "/", None),
     Route("GET HEAD", "/page/{file}", None),
@@ -126,7 +138,7 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _check_stream(self, opening: HTTPConnection) -> None:
-        if _path(opening.scope) != STREAM:
+        if problems.path_of(opening.scope) != STREAM:
             raise HTTPException(404)
         origin = opening.headers.get("origin", "").lower()  # only browsers send one
         if origin and _site(origin) != opening.headers.get("host", "").lower() and origin not in self._origins:
@@ -152,12 +164,12 @@ class Guard:
         return key
 
     async def _check(self, scope: Scope) -> None:
-        path = _path(scope)
+        path = problems.path_of(scope)
         routes = [route for route in ROUTES if route.matches(path)]
         if not routes:
             raise HTTPException(404)
         route = next((route for route in routes if scope["method"] in route.methods.split()), None)
-        scope["route"] = route or routes[0]  # for metrics and log, where the request gets no further
+        scope["state"]["route"] = (route or routes[0]).path  # for metrics, log and audit trail
         if route is None:
             allowed = ", ".join(sorted(method for other in routes for method in other.methods.split()))
             raise HTTPException(405, headers={"Allow": allowed})
@@ -167,11 +179,6 @@ class Guard:
             scope["state"]["key"] = await self._holder(scope, headers.get("authorization"), route.scope)
             if route.scope in ("publish", "admin") or (route.path == JOBS and route.methods == "POST"):
                 _refuse_large(headers)
-
-
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _site(origin: str) -> str | None:
@@ -197,10 +204,11 @@ def _refuse_large(headers: Headers) -> None:
 def describe(app: FastAPI) -> None:
     """Adds to the description of the API what takes a key, so that /docs asks for it."""
     describe_rest = app.openapi
-    refusals = problems.responses(
+    kinds = (
         *(errors.CredentialsMissing, errors.CredentialsInvalid, errors.ScopeMissing),
         *(errors.KeysUnusable, errors.StateUnusable, errors.RateLimited, errors.IssuerUnavailable),
     )
+    of_ours, of_the_protocol = problems.responses(*kinds), problems.protocol_responses(*kinds)
 
     def described() -> dict[str, Any]:
         document = describe_rest()
@@ -217,6 +225,7 @@ def describe(app: FastAPI) -> None:
                 operation = document["paths"].get(route.path, {}).get(method)
                 if operation and route.scope:
                     operation["security"] = [{"key": []}]
+                    refusals = of_the_protocol if problems.is_of_protocol(route.path) else of_ours
                     for status, response in refusals.items():
                         operation["responses"].setdefault(str(status), response)
         return document

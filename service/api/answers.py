@@ -69,7 +69,7 @@ def answer(question: Question, segmentation: Segmentation) -> Response:
         segmentation.remarks,
         segmentation.seconds,
         illustrate(segmentation, question.extras),
-        _image(image.rows, image.columns, image.spacing),
+        uploaded_image(image.rows, image.columns, image.spacing),
         lambda: image,
     )
     return _with_model(_ANSWERS[question.format](question, found), question)
@@ -152,12 +152,13 @@ def _frame(finding: FrameFinding) -> schemas.FrameAnswer:
 
 def _image_of(analysis: Analysis) -> schemas.UploadedImage:
     source, region = analysis.source, analysis.source.region
-    told = _image(source.rows, source.columns, analysis.spacing)
+    told = uploaded_image(source.rows, source.columns, analysis.spacing)
     box = (region.left, region.top, region.columns, region.rows)
     return told.model_copy(update={"region_xywh": box, "frames": source.number_of_frames})
 
 
-def _image(rows: int, columns: int, spacing: PixelSpacing | None) -> schemas.UploadedImage:
+def uploaded_image(rows: int, columns: int, spacing: PixelSpacing | None) -> schemas.UploadedImage:
+    """What is told of an image of one frame."""
     given = spacing and (spacing.row_mm, spacing.column_mm)
     return schemas.UploadedImage(rows=rows, columns=columns, pixel_spacing_mm=given)
 

@@ -1,6 +1,7 @@
 """Between a request's end and its answer: the line of the audit trail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -14,6 +15,8 @@ from service.errors import AuditUnavailable
 
 ACT_OF: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/segment"): "image_segmented",
+    ("POST", "/v2/models/{name}/infer"): "image_segmented",
+    ("POST", "/v2/models/{name}/versions/{reference}/infer"): "image_segmented",
     ("POST", f"{STREAM}/ticket"): "stream_admitted",
     ("POST", "/v1/corrections"): "correction_kept",
     ("PUT", "/v1/models/{name}/aliases/{alias}"): "version_promoted",
@@ -36,7 +39,7 @@ REFUSALS = (401, 403)
 class Auditor:
     """ASGI middleware: no answer leaves before its line is kept. It stands around the guard, whose refusals it records.
 
-    Handlers say in `request.state.audit` what else there is to record, and in `request.state.upload` which file.
+    Handlers say in `request.state.audit` what else there is to record, and in `request.state.uploads` which files.
     """
 
     def __init__(self, app: ASGIApp, *, trail: Trail) -> None:
@@ -103,13 +106,17 @@ class Auditor:
                 await self._trail.recorded(_act("stream_closed", scope, "success", {"code": code}))
 
     async def _record(self, scope: Scope, status: int) -> None:
-        route = getattr(scope.get("route"), "path", STREAM if scope["type"] == "websocket" else "")
+        route = scope["state"].get("route", STREAM if scope["type"] == "websocket" else "")
         name = ACT_OF.get((scope.get("method", ""), route))
         if status in REFUSALS:
             name = "access_refused"
         if name:
             outcome: Outcome = "success" if status < 400 else "refused" if status < 500 else "failed"
-            await self._trail.recorded(_act(name, scope, outcome, {"route": route, "status": status}))
+            act = _act(name, scope, outcome, {"route": route, "status": status})
+            # A line for each image: of a batch too, whoever asks for one finds it.
+            images: Sequence[bytes | None] = scope["state"].get("uploads") or (None,)
+            for image in images:
+                await self._trail.recorded(replace(act, image=image))
 
 
 def _act(name: str, scope: Scope, outcome: Outcome, more: Mapping[str, Any]) -> Act:
@@ -121,6 +128,5 @@ def _act(name: str, scope: Scope, outcome: Outcome, more: Mapping[str, Any]) -> 
         outcome,
         who=str(key) if key else None,
         address=client[0] if client else None,
-        image=known.get("upload"),
         details={**details, **known.get("audit", {})},
     )

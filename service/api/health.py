@@ -3,10 +3,11 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from model_store.loading import LoadedVersion
 from service.api.problems import responses, told
 from service.api.schemas import Alive, Queue, Ready, ReplayedImage, ServiceVersion, model_of
 from service.audit.trail import Trail
@@ -24,6 +25,21 @@ def service_version() -> str:
         return "not installed"
 
 
+def ready_version(app: FastAPI, segmenter: Segmenter, trail: Trail) -> LoadedVersion:
+    """The version that answers by default, while the service should be sent work.
+
+    Raises:
+        Stopping: It is about to end.
+        AuditUnavailable: Nothing can be recorded.
+        ModelNotReady: No version answers.
+    """
+    if app.state.stopping:
+        raise Stopping("Running work is finished; send new work elsewhere.")
+    if trail.trouble:
+        raise AuditUnavailable(trail.trouble)
+    return segmenter.versions.default
+
+
 def health_routes(segmenter: Segmenter, metrics: Metrics, corrections: Corrections, trail: Trail) -> APIRouter:
     """For whoever runs the service."""
     router = APIRouter(tags=["health"])
@@ -36,11 +52,7 @@ def health_routes(segmenter: Segmenter, metrics: Metrics, corrections: Correctio
     @router.get("/readyz", responses=responses(ModelNotReady, Stopping, AuditUnavailable))
     async def readyz(request: Request) -> Ready:
         """The default version is verified, has given the label maps of its reference images, and answers."""
-        if request.app.state.stopping:
-            raise Stopping("Running work is finished; send new work elsewhere.")
-        if trail.trouble:
-            raise AuditUnavailable(trail.trouble)
-        loaded, pool = segmenter.versions.default, segmenter.pool
+        loaded, pool = ready_version(request.app, segmenter, trail), segmenter.pool
         return Ready(
             status="ready",
             model=model_of(loaded),

@@ -13,7 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import CLIENT_GONE, INTERNAL, problem_response
 from service.metrics import Metrics
 
-SEGMENT = "/v1/segment"
+SEGMENTING = frozenset(
+    ("/v1/segment", "/v2/models/{name}/infer", "/v2/models/{name}/versions/{reference}/infer"),
+)
+"""The routes whose requests are counted as segmentations."""
 
 FRAMES = 8
 """Innermost frames of an unexpected error that the log shows: ours, without those of the framework."""
@@ -76,12 +79,12 @@ class Observer:
 
     def _tell(self, scope: Scope, status: int, duration_s: float) -> None:
         # The template, not the path: what a client writes into a path is no label and no log text.
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.http_duration.labels(_method(scope), route, status).observe(duration_s)
         state = scope["state"]
+        route = state.get("route", "unmatched")
+        self._metrics.http_duration.labels(_method(scope), route, status).observe(duration_s)
         served = {key: state.get(key, "") for key in ("model", "version", "format")}
         code, key = state.get("problem_code", ""), state.get("key")
-        if route == SEGMENT:
+        if route in SEGMENTING:
             self._metrics.requests.labels(**served, outcome=_outcome(status)).inc()
             if code:
                 self._metrics.rejected.labels(code).inc()

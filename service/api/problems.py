@@ -1,7 +1,10 @@
-"""Every error as RFC 9457 problem details. The only place that knows HTTP status codes of errors."""
+"""Every error as RFC 9457 problem details, or as the Open Inference Protocol has it.
+
+The only place that knows HTTP status codes of errors.
+"""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -12,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
+from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from efsnet import errors as image_errors
@@ -20,6 +24,9 @@ from service import errors
 from service.api.description import add_schemas, schema_of
 
 MEDIA_TYPE = "application/problem+json"
+
+PROTOCOL = "/v2"
+"""Where the Open Inference Protocol is spoken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +51,14 @@ KINDS: dict[type[Exception], Kind] = {
     errors.BodyEmpty: Kind(400, "body_empty", "The request has no image"),
     errors.FormMalformed: Kind(400, "form_malformed", "The form cannot be read"),
     errors.FormFieldUnknown: Kind(400, "form_field_unknown", "The form has another field than the one taken"),
+    errors.InferenceRequestInvalid: Kind(400, "inference_request_invalid", "The inference request cannot be used"),
     errors.TooManyFiles: Kind(400, "too_many_files", "The form has more than one file"),
     errors.CredentialsMissing: Kind(401, "credentials_missing", "This takes an API key"),
     errors.CredentialsInvalid: Kind(401, "credentials_invalid", "The API key is worth nothing"),
     errors.ScopeMissing: Kind(403, "scope_missing", "The API key is for other things"),
     errors.RateLimited: Kind(429, "rate_limited", "This comes too often", retry_after_s=60),
     errors.IssuerUnavailable: Kind(503, "issuer_unavailable", "Tokens cannot be checked now", retry_after_s=10),
-    errors.TicketInvalid: Kind(401, "ticket_invalid", "The ticket opens no stream"),
+    errors.TicketInvalid: Kind(403, "ticket_invalid", "The ticket opens no stream"),
     errors.OriginRefused: Kind(403, "origin_refused", "Pages of this site may not open streams"),
     errors.MediaTypeNotOffered: Kind(406, "media_type_not_offered", "No accepted media type can be answered"),
     errors.UploadTimedOut: Kind(408, "upload_timed_out", "The upload took too long"),
@@ -154,16 +162,30 @@ class ProblemKind(BaseModel):
     title: str
 
 
+class ProtocolError(BaseModel):
+    """An error as the Open Inference Protocol has it. Its code is in the header X-Problem-Code."""
+
+    error: str = Field(description="What happened, and what to do", examples=["The queue is full: try again soon."])
+
+
 def responses(*kinds: type[Exception] | Kind) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI `responses` of an operation that can end in these problems; every operation can fail with a 500."""
+    return _described(kinds, lambda kind: kind.status, {MEDIA_TYPE: {"schema": schema_of(Problem)}})
+
+
+def protocol_responses(*kinds: type[Exception] | Kind) -> dict[int | str, dict[str, Any]]:
+    """The same of an operation of the Open Inference Protocol."""
+    return _described(kinds, _protocol_status, {"application/json": {"schema": schema_of(ProtocolError)}})
+
+
+def _described(
+    kinds: Sequence[type[Exception] | Kind], status_of: Callable[[Kind], int], content: dict[str, Any]
+) -> dict[int | str, dict[str, Any]]:
     by_status: dict[int, list[str]] = {}
     for kind in (*(k if isinstance(k, Kind) else KINDS[k] for k in kinds), INTERNAL):
-        by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}.")
+        by_status.setdefault(status_of(kind), []).append(f"`{kind.code}`: {kind.title}.")
     return {
-        status: {
-            "description": "  \n".join(dict.fromkeys(descriptions)),
-            "content": {MEDIA_TYPE: {"schema": schema_of(Problem)}},
-        }
+        status: {"description": "  \n".join(dict.fromkeys(descriptions)), "content": content}
         for status, descriptions in sorted(by_status.items())
     }
 
@@ -178,6 +200,13 @@ def problem_response(
 ) -> Response:
     """The answer that tells of a problem. Its code stays in the request's state, for metrics and log."""
     request.state.problem_code = kind.code
+    headers = dict(headers or {})
+    if kind.retry_after_s is not None:
+        headers["Retry-After"] = str(kind.retry_after_s)
+    if is_of_protocol(path_of(request.scope)):
+        headers["X-Problem-Code"] = kind.code
+        error = ProtocolError(error=told(request, detail))
+        return Response(error.model_dump_json(), _protocol_status(kind), headers, "application/json")
     problem = Problem(
         # A mounted part has a root path of its own, below that of the service.
         type=f"{request.scope.get('app_root_path', request.scope.get('root_path', ''))}/problems/{kind.code}",
@@ -189,10 +218,23 @@ def problem_response(
         retry_after_s=kind.retry_after_s,
         errors=None if invalid is None else list(invalid),
     )
-    headers = dict(headers or {})
-    if kind.retry_after_s is not None:
-        headers["Retry-After"] = str(kind.retry_after_s)
     return Response(problem.model_dump_json(exclude_none=True), kind.status, headers, MEDIA_TYPE)
+
+
+def path_of(scope: Scope) -> str:
+    """The path of a request, without the root path."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def is_of_protocol(path: str) -> bool:
+    """Whether errors at this path are told as the Open Inference Protocol has them."""
+    return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")
+
+
+def _protocol_status(kind: Kind) -> int:
+    """The protocol knows 400 for what cannot be used."""
+    return 400 if kind.status == 422 else kind.status
 
 
 def of_no_request(kind: Kind) -> bytes:
@@ -220,7 +262,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(WebSocketRequestValidationError, _stream_validation)
-    add_schemas(app, Problem)
+    add_schemas(app, Problem, ProtocolError)
 
 
 def problem_routes() -> APIRouter:

@@ -1,8 +1,6 @@
 """POST /v1/segment: an image goes in, its mask and areas come out."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -31,17 +29,16 @@ from model_store.errors import (
 )
 from service import errors
 from service.api.answers import ROLE_OF, Format, Question, answer, answer_of_instance
+from service.api.bodies import FIELD
+from service.api.intake import Asked, Intake, unless_gone
 from service.api.problems import PARAMETER_INVALID, responses
 from service.api.schemas import FramesAnswer, MasksAnswer, SegmentationAnswer
-from service.api.uploads import FIELD, FORM, RAW, Uploads
+from service.api.uploads import FORM, RAW
 from service.dicom.analyser import Analyser, DicomUpload
 from service.dicom.source import is_dicom
 from service.illustrations import Extras
-from service.segmentation import MaskSpace, Segmentation, Segmenter, Upload, parse_spacing
-from service.settings import Settings
+from service.segmentation import MaskSpace, Segmentation, Upload, parse_spacing
 from service.shadow import Shadow
-
-T = TypeVar("T")
 
 _OFFERED: dict[str, Format] = {
     "application/json": "json",
@@ -149,10 +146,10 @@ def _spacing(text: str | None) -> PixelSpacing | None:
         raise ValueError(str(error)) from error
 
 
-def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings, shadow: Shadow) -> APIRouter:
+def segment_routes(intake: Intake, analyser: Analyser, shadow: Shadow) -> APIRouter:
     """The use of the service."""
     router = APIRouter(tags=["segmentation"])
-    uploads = Uploads(settings)
+    segmenter = intake.segmenter
 
     async def analysed(upload: DicomUpload, question: Question) -> Response:
         analysis = await analyser.analyse(upload, question.loaded)
@@ -178,21 +175,12 @@ def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings,
         if query.mask_space == "model" and query.format in ROLE_OF:
             raise GeometryError("DICOM answers are on the instance's own grid: leave out mask_space=model.")
         request.state.format = asked = query.format or _negotiated(",".join(request.headers.getlist("accept")))
-        # What can be refused without the body is, so that nobody uploads it in vain.
-        segmenter.pool.refuse_if_full()
-        expected = await segmenter.versions.expect(query.model, query.version)
-        request.state.model, request.state.version = expected.name, expected.number
-        async with uploads.room(request):
-            data = await uploads.receive(request)
-            loaded = await segmenter.versions.get(query.model, query.version)
-            request.state.version = loaded.version.number  # another one, if it was promoted meanwhile
-            request.state.upload = data
-            digest = str(loaded.version.digest)
-            request.state.audit = {"model": expected.name, "version": loaded.version.number, "digest": digest}
+        async with intake.taken(request, Asked(query.model, query.version), intake.uploads.receive) as (data, loaded):
+            request.state.uploads = (data,)
             question = Question(request.state.request_id, loaded, asked, query.mask_space, query.extras)
             if is_dicom(data):
                 instance = DicomUpload(data, query.frame_index, query.spacing, query.mask_space, query.extras)
-                return await _unless_gone(request, segmenter.in_time(analysed(instance, question)))
+                return await unless_gone(request, segmenter.in_time(analysed(instance, question)))
             if asked in ROLE_OF:
                 raise errors.NotDicom("DICOM answers refer to a DICOM instance: send one, or ask for another format.")
             if query.frame_index:
@@ -204,7 +192,7 @@ def segment_routes(segmenter: Segmenter, analyser: Analyser, settings: Settings,
                 return response
 
             upload = Upload(data, query.spacing, query.mask_space)
-            return await _unless_gone(request, segmenter.segment(upload, loaded, encode))
+            return await unless_gone(request, segmenter.segment(upload, loaded, encode))
 
     return router
 
@@ -224,26 +212,3 @@ def _media_range(item: str) -> tuple[str, float]:
         return media_type.decode("latin-1"), float(options.get(b"q", 1))
     except ValueError:
         return "", 0.0
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; the work is cancelled when the client leaves before.
-
-    Raises:
-        ClientGone: The client left.
-    """
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise errors.ClientGone("The client left before its answer was ready.")
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,37 +1,21 @@
-"""The image of a request's body: the body itself, or the one file of a form. Kept in memory, never on the disk.
-
-Starlette's own form parser writes parts above 1 MB to a temporary file, so the form is read here.
-"""
+"""What a request brings, received within its bounds: how large, how slow, and how many at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from service.api.bodies import FIELD, HEAD_BYTES, WINDOW_BITS, Body, FormBody, PackedBody, RawBody, check_size
 from service.dicom.source import is_dicom
-from service.errors import (
-    BodyEmpty,
-    BodyTooLarge,
-    FormFieldUnknown,
-    FormMalformed,
-    MediaTypeUnsupported,
-    QueueFull,
-    TooManyFiles,
-    UploadTimedOut,
-)
+from service.errors import BodyEmpty, FormMalformed, MediaTypeUnsupported, QueueFull, UploadTimedOut
 from service.settings import Settings
 
-FIELD = "image"
 FORM = "multipart/form-data"
 DICOM = "application/dicom"
-HEAD_BYTES = 132
-"""From which a file tells whether it is DICOM."""
 RAW = (
     "image/png",
     "image/jpeg",
@@ -76,10 +60,26 @@ class Uploads:
         Raises:
             QueueFull: Enough are being received already.
         """
+        async with self._place():
+            return await read_upload(request, limits=self._limits, timeout_s=self._settings.upload_timeout_s)
+
+    async def receive_message(self, request: Request) -> bytes:
+        """A body that holds more than a file, as `read_message` gives it; as large as an image at most.
+
+        Raises:
+            QueueFull: Enough are being received already.
+        """
+        async with self._place():
+            return await read_message(
+                request, max_bytes=self._settings.max_body_bytes, timeout_s=self._settings.upload_timeout_s
+            )
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
         if self._receiving.locked():
             raise QueueFull(f"{self._settings.upload_capacity} uploads are being received already.")
         async with self._receiving:
-            return await read_upload(request, limits=self._limits, timeout_s=self._settings.upload_timeout_s)
+            yield
 
     @asynccontextmanager
     async def room(self, request: Request) -> AsyncIterator[None]:
@@ -109,32 +109,49 @@ async def read_upload(
     media_type = request.headers.get("content-type", "application/octet-stream")
     body = _body(media_type, accepted)
     # A Content-Length that is no number does not get past the server.
-    _check(int(request.headers.get("content-length", 0)), limits.of(media_type, b""))
+    check_size(int(request.headers.get("content-length", 0)), limits.of(media_type, b""))
+    await _receive(request, body, lambda: limits.of(media_type, body.head), timeout_s)
+    image = body.close()
+    if not image:
+        raise BodyEmpty(f"There is no image in the body: send the file as the body, or as the form field `{FIELD}`.")
+    check_size(len(image), limits.of(media_type, body.head.ljust(HEAD_BYTES, b"\0")))
+    return image
+
+
+async def read_message(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The body, unpacked where its Content-Encoding says gzip or deflate (RFC 9110 section 8.4.1).
+
+    Args:
+        request: Whose body has not been read.
+        max_bytes: Of the body, packed and unpacked: no more than that is ever unpacked.
+        timeout_s: In which it must have arrived.
+
+    Raises:
+        UploadError: The body is too large, too slow, packed in another way, or not packed as it says.
+        starlette.requests.ClientDisconnect: The client left.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", *WINDOW_BITS):
+        raise MediaTypeUnsupported("Send the body as it is, or packed with Content-Encoding gzip or deflate.")
+    check_size(int(request.headers.get("content-length", 0)), max_bytes)
+    body: Body = PackedBody(encoding, max_bytes) if encoding in WINDOW_BITS else RawBody()
+    await _receive(request, body, lambda: max_bytes, timeout_s)
+    return body.close()
+
+
+async def _receive(request: Request, body: "Body", limit_bytes: Callable[[], int], timeout_s: float) -> None:
     received = 0
     try:
         async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
                 received += len(chunk)
-                _check(received, limits.of(media_type, body.head))
+                check_size(received, limit_bytes())
                 body.write(chunk)
     except TimeoutError as error:
         raise UploadTimedOut(f"The body did not arrive within {timeout_s:g} s.") from error
-    image = body.close()
-    if not image:
-        raise BodyEmpty(f"There is no image in the body: send the file as the body, or as the form field `{FIELD}`.")
-    _check(len(image), limits.of(media_type, body.head.ljust(HEAD_BYTES, b"\0")))
-    return image
 
 
-def _check(count: int, limit: int) -> None:
-    if count > limit:
-        raise BodyTooLarge(
-            f"The body is over the limit of {limit:,} bytes: send a smaller file, or raise EFSNET_MAX_BODY_BYTES, for "
-            "DICOM EFSNET_MAX_DICOM_BYTES."
-        )
-
-
-def _body(content_type: str, accepted: Sequence[str]) -> "_RawBody | _FormBody":
+def _body(content_type: str, accepted: Sequence[str]) -> "RawBody | FormBody":
     media_type, options = parse_options_header(content_type)
     if media_type.decode("latin-1") not in accepted:
         offered = ", ".join(each for each in accepted if each != FORM)
@@ -143,95 +160,5 @@ def _body(content_type: str, accepted: Sequence[str]) -> "_RawBody | _FormBody":
     if media_type == FORM.encode():
         if b"boundary" not in options:
             raise FormMalformed("The form's Content-Type names no boundary.")
-        return _FormBody(options[b"boundary"])
-    return _RawBody()
-
-
-class _RawBody:
-    """A body that is the file."""
-
-    def __init__(self) -> None:
-        self._content = bytearray()
-
-    def write(self, chunk: bytes) -> None:
-        self._content += chunk
-
-    @property
-    def head(self) -> bytes:
-        return bytes(self._content[:HEAD_BYTES])
-
-    def close(self) -> bytes:
-        return bytes(self._content)
-
-
-class _FormBody:
-    """A body that is a form (RFC 7578) of the one file."""
-
-    def __init__(self, boundary: bytes) -> None:
-        self._header_name = bytearray()
-        self._header_value = bytearray()
-        self._disposition = ""
-        self._image = bytearray()
-        self._files = 0
-        self._complete = False
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._on_part_begin,
-                    "on_header_field": self._on_header_field,
-                    "on_header_value": self._on_header_value,
-                    "on_header_end": self._on_header_end,
-                    "on_headers_finished": self._on_headers_finished,
-                    "on_part_data": self._on_part_data,
-                    "on_end": self._on_end,
-                },
-            )
-        except FormParserError as error:
-            raise FormMalformed("The form's boundary is too long.") from error
-
-    def write(self, chunk: bytes) -> None:
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise FormMalformed("The body is not the form that its Content-Type says.") from error
-
-    @property
-    def head(self) -> bytes:
-        return bytes(self._image[:HEAD_BYTES])
-
-    def close(self) -> bytes:
-        if not self._complete:
-            raise FormMalformed("The form ends before its closing boundary.")
-        return bytes(self._image)
-
-    def _on_part_begin(self) -> None:
-        self._disposition = ""
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            self._disposition = self._header_value.decode("latin-1")
-        self._header_name.clear()
-        self._header_value.clear()
-
-    def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        if self._files and b"filename" in options:
-            raise TooManyFiles("The form holds more than one file: send one image a request.")
-        if self._files or options.get(b"name") != FIELD.encode():
-            raise FormFieldUnknown(
-                f"The form takes one field, the file `{FIELD}`; parameters go into the query, as in ?format=png."
-            )
-        self._files += 1
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._image += data[start:end]
-
-    def _on_end(self) -> None:
-        self._complete = True
+        return FormBody(options[b"boundary"])
+    return RawBody()

@@ -9,6 +9,7 @@ from threading import Event, Semaphore
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from httpx2 import Response
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from starlette.testclient import TestClient
@@ -66,6 +67,13 @@ def client(
     store.promote("efsnet", "production", 1, by="the tests", why="the first")
     with running(store=store.root) as client:
         yield client
+
+
+def code_of(answer: Response) -> str:
+    """The code of the problem that an answer tells of, as its path has it; none if it tells of none."""
+    told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+    code = told.get("code", "") if isinstance(told, dict) else ""
+    return str(answer.headers.get("X-Problem-Code", code))
 
 
 class Gate:

@@ -13,7 +13,7 @@ from starlette.types import Message
 from model_store.store import ModelStore
 from service.api.access import ROUTES, Route
 from service.keys import KeyRing, Scope
-from tests.service.conftest import PNG, Start, app_of
+from tests.service.conftest import PNG, Start, app_of, code_of
 
 Keyed = Callable[[Scope], dict[str, str]]
 
@@ -81,9 +81,7 @@ def test_a_route_takes_a_key_of_its_scope(guarded: TestClient, keyed: Keyed, rou
         for headers in ({}, {"Authorization": "Bearer efs_x"}, keyed(wrong), keyed(route.scope))
     ]
 
-    assert ["credentials_missing", "credentials_invalid", "scope_missing"] == [
-        answer.json()["code"] for answer in answers[:3]
-    ]
+    assert ["credentials_missing", "credentials_invalid", "scope_missing"] == [code_of(each) for each in answers[:3]]
     assert [401, 401, 403] == [answer.status_code for answer in answers[:3]]
     assert answers[3].status_code not in (401, 403)
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from service import state
 from service.api.access import ROUTES, Route
 from service.keys import SCOPES, KeyRing, Scope, read_keys
-from tests.service.conftest import PNG, Start
+from tests.service.conftest import PNG, Start, code_of
 from tests.service.issuer import Issuer, serving
 
 GUARDED = [(route, method) for route in ROUTES if route.scope for method in route.methods.split()]
@@ -78,8 +78,7 @@ def status(client: TestClient, route: Route, method: str, header: str | None) ->
     """Of a request without a body, and the code of its problem."""
     path = route.path.replace("{", "").replace("}", "")
     answer = client.request(method, path, headers={} if header is None else {"Authorization": header})
-    told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-    return answer.status_code, told.get("code", "") if isinstance(told, dict) else ""
+    return answer.status_code, code_of(answer)
 
 
 @pytest.mark.requirement("ACC-3")
