@@ -51,8 +51,19 @@ def to_grid(label_map: LabelMap, rows: int, columns: int) -> LabelMap:
         raise GeometryError(f"A grid has at least one row and column, not {rows} x {columns}.")
     if (rows, columns) == label_map.array.shape:
         return label_map
-    by_rows = label_map.array.take(nearest(label_map.rows, rows), axis=0)
-    return LabelMap(by_rows.take(nearest(label_map.columns, columns), axis=1))
+    # What holds no tumour is background on any grid: only the rest is looked up.
+    held_rows, held_columns = bounding_box(label_map.array)
+    by_rows, to_rows = _within(nearest(label_map.rows, rows), held_rows)
+    by_columns, to_columns = _within(nearest(label_map.columns, columns), held_columns)
+    stretched = np.zeros((rows, columns), dtype=np.uint8)
+    stretched[to_rows, to_columns] = label_map.array.take(by_rows, axis=0).take(by_columns, axis=1)
+    return LabelMap(stretched)
+
+
+def _within(sources: NDArray[np.intp], held: slice) -> tuple[NDArray[np.intp], slice]:
+    """Of ascending sources those that are held, and where among all they are."""
+    start, stop = sources.searchsorted((held.start, held.stop))
+    return sources[start:stop], slice(start, stop)
 
 
 def _without_holes(tumour: NDArray[np.bool_]) -> NDArray[np.bool_]:

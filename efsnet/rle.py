@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from efsnet.errors import ArrayInvalid
+from efsnet.grid import bounding_box
 
 _COUNTS = re.compile(r"([P-o]{0,6}[0-O])*")
 """Each number in groups of five bits, from "0" on, and from "P" on where another group follows: 35 bits at most.
@@ -31,7 +32,11 @@ class RunLengths(TypedDict):
 def encode(mask: NDArray[np.bool_]) -> RunLengths:
     """The run lengths of a mask: (rows, columns) bool."""
     if mask.any():
-        encoded = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+        held = bounding_box(mask)
+        # Turned where there is something to turn: of most masks that is a small part.
+        down_columns = np.zeros(mask.shape, dtype=np.uint8, order="F")
+        down_columns[held] = mask[held]
+        encoded = coco.encode(down_columns)
     else:  # one run, and most masks are so: no pixel is looked at again
         rows, columns = mask.shape
         encoded = coco.frPyObjects({"size": [rows, columns], "counts": [rows * columns]}, rows, columns)

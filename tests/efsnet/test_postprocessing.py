@@ -1,5 +1,8 @@
 """Tests of the way from probabilities to lesions."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -169,6 +172,16 @@ def test_a_stretched_label_map_has_no_new_classes(label_map: LabelMap, rows: int
     stretched = to_grid(label_map, rows, columns).array
     assert stretched.shape == (rows, columns)
     assert set(np.unique(stretched)) <= set(np.unique(label_map.array))
+
+
+@given(label_map=LABEL_MAPS, rows=st.integers(1, 50), columns=st.integers(1, 50))
+def test_a_pixel_of_a_stretched_label_map_has_the_class_that_its_centre_lies_in(
+    label_map: LabelMap, rows: int, columns: int
+) -> None:
+    """Every pixel, also outside of the part that holds tumour, and where there is none."""
+    row = [math.floor(Fraction(2 * each + 1, 2 * rows) * label_map.rows) for each in range(rows)]
+    column = [math.floor(Fraction(2 * each + 1, 2 * columns) * label_map.columns) for each in range(columns)]
+    np.testing.assert_array_equal(label_map.array[np.ix_(row, column)], to_grid(label_map, rows, columns).array)
 
 
 @pytest.mark.parametrize("grid", [(0, 4), (4, 0), (-1, 4)])

@@ -54,6 +54,17 @@ def test_the_first_run_is_outside_the_mask() -> None:
     assert runs(encode(mask)["counts"]) == [3, 2, 1]
 
 
+@given(mask=MASKS, margins=st.tuples(*[st.integers(0, 9)] * 4))
+def test_a_lesion_is_written_as_pycocotools_writes_it(
+    mask: NDArray[np.bool_], margins: tuple[int, int, int, int]
+) -> None:
+    """However much background there is on each side of it, of which not every pixel is turned."""
+    top, bottom, left, right = margins
+    padded = np.pad(mask, ((top, bottom), (left, right)))
+
+    assert coco.encode(np.asfortranarray(padded.view(np.uint8)))["counts"].decode() == encode(padded)["counts"]
+
+
 def test_an_empty_mask_is_written_as_pycocotools_writes_it() -> None:
     """It is not looked at pixel by pixel, and nobody can tell."""
     mask = np.zeros((3, 50), np.bool_)
