@@ -249,11 +249,11 @@ def test_unknown_version_ends_the_stream(client: TestClient) -> None:
 
 @pytest.mark.parametrize("query", ["format=gif", "smoothing=off"])
 def test_query_that_cannot_be_opens_no_stream(client: TestClient, query: str) -> None:
-    """An option of another name or value than there is."""
-    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect(f"{URL}?{query}"):
+    """An option of another name or value than there is: the problem says which."""
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(f"{URL}?{query}"):
         pass
 
-    assert 1008 == refused.value.code
+    assert (422, "parameter_invalid") == (refused.value.status_code, refused.value.json()["code"])
 
 
 def test_unexpected_error_ends_the_stream_alone(
