@@ -88,6 +88,7 @@ def train(
     from training.datasets.splits import split_by
     from training.evaluation.subjects import evaluate_run
     from training.evaluation.unseen import check_start, learnt_by
+    from training.processes import is_first, is_restarted
     from training.provenance import Start, describe
     from training.publishing import network_from_version
     from training.run import Beginning, Machine, check_accelerator
@@ -98,7 +99,8 @@ def train(
     if start and not store:
         raise RunUnusable("--from names a version of a model store: say which with --store.")
     folder = RunFolder(out)
-    first_process = "LOCAL_RANK" not in os.environ
+    first_process = is_first()
+    resume = resume or (is_restarted() and folder.configuration_file.exists())
     if first_process and folder.configuration_file.exists() and not resume:
         raise RunUnusable(f"{out} holds a run already: go on with --resume, or name another folder.")
     check_accelerator(accelerator)

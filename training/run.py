@@ -1,7 +1,7 @@
 """A training run: fitting a network by a recipe, with a state to resume from."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,6 +25,8 @@ from training.errors import RunUnusable
 from training.learner import Learner
 from training.networks import build
 from training.networks.wide import fold, widen
+from training.processes import Launch, agree
+from training.provenance import digest_of
 from training.run_folder import RunFolder
 from training.specification import input_specification
 from training.teacher import Teacher
@@ -46,11 +48,32 @@ class Machine:
         accelerator: `auto`, `cpu` or `gpu`.
         devices: Processes, each with a GPU of its own or an equal part of the cores.
         compiled: Whether to compile the network first.
+        machines: Each with as many processes.
     """
 
     accelerator: str = "auto"
     devices: int = 1
     compiled: bool = True
+    machines: int = 1
+
+    @property
+    def processes(self) -> int:
+        """On all machines."""
+        return self.devices * self.machines
+
+    def launched(self, launch: Launch | None) -> "Machine":
+        """The same with the processes that `torchrun` started, if it did.
+
+        Raises:
+            RunUnusable: `devices` was given too, and says otherwise.
+        """
+        if launch is None:
+            return self
+        if self.devices not in (1, launch.here):
+            raise RunUnusable(
+                "Under torchrun, --nproc-per-node says how many processes there are: leave --devices out."
+            )
+        return replace(self, devices=launch.here, machines=launch.machines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +102,13 @@ def train(
         beginning: The same as when the run was started.
 
     Raises:
-        RunUnusable: the recipe asks for a teacher and there is none, or the other way round.
+        RunUnusable: the recipe asks for a teacher and there is none, or the other way round; a batch cannot be shared
+            by the processes; or they are not at the same run.
     """
     if bool(configuration.loss.distillation) != bool(beginning.teacher):
         raise RunUnusable("A recipe with distillation needs a teacher, and no other can have one.")
+    checkpoint = folder.newest_checkpoint()
+    machine = _shared(machine, configuration, lambda: _facts(folder, configuration, split, checkpoint))
     lightning.seed_everything(configuration.seed, verbose=False)
     source = input_specification(configuration.source)
     train_part = read_samples(split.train, source)
@@ -100,7 +126,7 @@ def train(
     parts = Parts(configuration, train_part, validation_part)
     if configuration.choose != "last" and not split.validation:
         raise RunUnusable("A recipe that chooses weights by the validation loss needs a validation part.")
-    trainer.fit(learner, parts, ckpt_path=folder.newest_checkpoint(), weights_only=True)
+    trainer.fit(learner, parts, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:
         # From the file, not from memory: a run that was killed behind its last step is not trained any more when it
         # is resumed, and Lightning then leaves the weights of the step in memory, not their average.
@@ -143,7 +169,8 @@ def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) 
     return lightning.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
-        strategy="ddp" if machine.devices > 1 else "auto",
+        num_nodes=machine.machines,
+        strategy="ddp" if machine.processes > 1 else "auto",
         max_steps=configuration.steps,
         gradient_clip_val=configuration.optimiser.clip_norm,
         callbacks=callbacks,
@@ -159,6 +186,28 @@ def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) 
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
+
+
+def _shared(machine: Machine, configuration: Configuration, facts: Callable[[], dict[str, str]]) -> Machine:
+    """The machines that share the run, at the same one."""
+    launch = Launch.read()
+    machine = machine.launched(launch)
+    if uneven := [phase.batch for phase in configuration.phases if phase.batch % machine.processes]:
+        raise RunUnusable(f"A batch of {uneven[0]} images cannot be shared by {machine.processes} processes.")
+    if launch:
+        agree(launch, launch.store(), facts)
+    return machine
+
+
+def _facts(folder: RunFolder, configuration: Configuration, split: Split, checkpoint: Path | None) -> dict[str, str]:
+    """What all processes must have in common, by what a person calls it."""
+    begun = folder.environment_file
+    return {
+        f"The folder {folder.path}, which all machines must see,": begun.read_text("utf-8") if begun.exists() else "",
+        "The recipe": configuration.model_dump_json(),
+        "The data set": split.as_csv() + digest_of([*split.train, *split.validation]),
+        "The state to go on from": checkpoint.name if checkpoint else "",
+    }
 
 
 def _renew_normalisation(network: SegmentationNetwork, configuration: Configuration, samples: Samples) -> None:
