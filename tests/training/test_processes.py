@@ -14,7 +14,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from torch.distributed import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]  # torch forgot it
 
 from training.errors import RunUnusable
 from training.processes import Launch, agree
