@@ -82,6 +82,12 @@ def ask_everything(url: str, instance: bytes) -> list[str]:
             ask("POST", "/v1/segment", files={PLANTED: (PLANTED, content, media_type)})
             ask("POST", "/v1/segment", content=content[:1000], headers={"Content-Type": media_type})
             ask("POST", "/v1/segment", content=content, headers={"Content-Type": f"image/{PLANTED}"})
+        alone = {"Inference-Header-Content-Length": "0"}
+        png = files()["image/png"]
+        ask("POST", "/v2/models/efsnet/infer", content=png, headers=alone).raise_for_status()
+        ask("POST", "/v2/models/efsnet/infer", content=png[:1000], headers=alone)
+        ask("POST", f"/v2/models/{PLANTED}/infer", json={"inputs": [{"name": PLANTED}], PLANTED: PLANTED})
+        ask("POST", "/v2/models/efsnet/infer", json={"inputs": [{"name": PLANTED}], PLANTED: PLANTED})
         dicom = {"Content-Type": "application/dicom"}
         for form in ("json", "dicom-seg", "dicom-sr", "dicom-sc", "dicom-pr"):
             answer = client.post(f"/v1/segment?format={form}", content=instance, headers=dicom)
