@@ -81,9 +81,7 @@ class Versions:
         """
         if (loaded := self.serving) is None:
             raise ModelNotReady(self._troubles.get(PRODUCTION, f"{self.model} is being loaded."))
-        if self.failed is loaded:
-            raise SelfTestFailed(f"{loaded.version} does not give the label maps of its reference images any more.")
-        return loaded
+        return self.sound(loaded)
 
     @property
     def serving(self) -> LoadedVersion | None:
@@ -135,6 +133,7 @@ class Versions:
 
         Raises:
             ModelNotReady: The default version is asked for, and not loaded.
+            SelfTestFailed: It failed its last self-test.
             ModelUnknown: There is no such model.
             VersionUnknown: It has no such version.
             QueueFull: Too many requests wait for versions to be loaded.
@@ -150,6 +149,16 @@ class Versions:
             return self._load_other(self.find(name, reference), decided=decided)
 
         return await asyncio.wrap_future(self._pool.submit(load, urgent=decided))
+
+    def sound(self, loaded: LoadedVersion) -> LoadedVersion:
+        """The same: whatever name it was asked for by, and whoever holds it still.
+
+        Raises:
+            SelfTestFailed: It failed its last self-test.
+        """
+        if self.failed is loaded:
+            raise SelfTestFailed(f"{loaded.version} does not give the label maps of its reference images any more.")
+        return loaded
 
     async def expect(self, model: str | None, reference: str | None) -> Version:
         """What `get` of the same names would load, as things are: a slow upload must not keep a version in memory.
@@ -226,7 +235,7 @@ class Versions:
             return self.default
         for loaded in self.loaded:
             if loaded.version.name == name and reference in (str(loaded.version.number), str(loaded.version.digest)):
-                return self._shelf.get(loaded.version.digest) or loaded
+                return self.sound(self._shelf.get(loaded.version.digest) or loaded)
         return None
 
     def _is_changed(self) -> bool:
@@ -298,7 +307,7 @@ class Versions:
 
     def _load_other(self, version: Version, *, decided: bool) -> LoadedVersion:
         if loaded := self._shelf.get(version.digest):
-            return loaded
+            return self.sound(loaded)
         if not decided and self._loader.knows(version):
             self._shelf.check_room(version)
         loaded = self._loader.load(version)

@@ -222,6 +222,7 @@ class _Conversation:
                 raise Ended(GOING_AWAY, "The service stops.")
             key: Key | None = self._websocket.state.key
             self._live.holders.named(key.id if key else "", "infer")  # it may have been revoked
+            self._live.versions.sound(self._stream.loaded)
             await self._send_text(Statistics.of(self._stream.counts).model_dump_json())
 
     async def _send_text(self, text: str) -> None:

@@ -71,6 +71,33 @@ def test_a_version_that_is_well_passes(service: TestClient) -> None:
     assert answer.json()["replay"]
 
 
+@pytest.mark.parametrize("version", ["1", "night", "digest"])
+def test_what_fails_answers_by_no_name(service: TestClient, fault: Fault, image: bytes, version: str) -> None:
+    """Not by its number, nor by another alias, nor by its digest."""
+    body = {"version": 1, "reason": "for the night", "expected_current": None}
+    service.put("/v1/models/efsnet/aliases/night", json=body).raise_for_status()
+    if version == "digest":
+        version = service.get("/readyz").json()["model"]["digest"]
+    address = f"/v1/segment?version={version}"
+    assert service.post(address, content=image, headers=PNG).is_success
+    fault.broken = True
+    service.post(URL)
+
+    assert "selftest_failed" == service.post(address, content=image, headers=PNG).json()["code"]
+
+
+def test_a_stream_ends_with_what_fails(service: TestClient, fault: Fault) -> None:
+    """It holds a version for as long as it is open, and must not show what that finds now."""
+    with service.websocket_connect("/v1/stream") as stream:
+        assert "ready" == stream.receive_json()["type"]
+        fault.broken = True
+        service.post(URL)
+        while (message := stream.receive())["type"] != "websocket.close":
+            pass
+
+    assert 1013 == message["code"]
+
+
 @pytest.mark.requirement("OPS-9")
 def test_what_fails_answers_no_more_until_it_passes(service: TestClient, fault: Fault, image: bytes) -> None:
     """Not ready, no mask, and a metric for the alert; then all is as before."""
