@@ -1,5 +1,6 @@
 """`python -m benchmarks NAME`: prints a Markdown table, ready for the documents."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -201,6 +202,42 @@ def overload(
     if out:
         out.write_text(figures + "\n", encoding="utf-8")
     typer.echo(overload.table(figures))
+
+
+@app.command()
+def archive(
+    images: Annotated[Path, typer.Argument(help="Folder of PNG files, which are taken again and again.")] = DATA,
+    count: Annotated[int, typer.Option(min=10, help="Files in the archive.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which both commands have their turn.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """An archive over the cores of this machine, with Ray Data beside the single-machine command."""
+    from benchmarks import archive  # noqa: PLC0415 (as above)
+
+    figures = archive.measure(images, count, rounds)
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(archive.table(figures))
+
+
+@app.command()
+def scale(
+    images: Annotated[Path, typer.Argument(help="Folder of PNG files for the archive.")] = DATA,
+    requests: Annotated[
+        int, typer.Option(min=50, help="From which service times are taken, and in the real run.")
+    ] = 500,
+    count: Annotated[int, typer.Option(min=200, help="Images of the archive that is gone through.")] = 2000,
+    out: Annotated[Path | None, typer.Option(help="File for the figures as JSON.")] = None,
+) -> None:
+    """A plan for a hospital, a region and a nation, by simulation; status 1 where a real run was otherwise."""
+    from benchmarks import scale  # noqa: PLC0415 (needs simpy and the extra `ray`)
+
+    figures = scale.measure(requests, images, count)
+    if out:
+        out.write_text(figures + "\n", encoding="utf-8")
+    typer.echo(scale.tables(figures))
+    if not all(check["held"] for check in json.loads(figures)["checks"]):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

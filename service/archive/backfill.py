@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -33,9 +34,13 @@ def opened(asked: Asked, settings: Settings) -> "Iterator[Backfill]":
         OutputsExist: The folder holds a run of something else, another command is at it, or it lies in the archive.
         ModelStoreError, EFSNetError: The version is not there, damaged, or not signed as asked.
         ArchiveUnusable: The folder cannot be opened.
-        SettingsInvalid: There is no such DICOM attribute.
+        SettingsInvalid: There is no such DICOM attribute, or an address holds a password.
     """
     _check_tags(asked.tags)
+    if any(urlsplit(place).password for place in (asked.out, asked.archive or "")):
+        raise SettingsInvalid(
+            "An address holds a password, which the results would keep: set it as a variable, as AWS_SECRET_ACCESS_KEY."
+        )
     place, archive = _absolute(asked.out) or "", _absolute(asked.archive)
     if archive and Path(place).is_relative_to(archive):
         raise OutputsExist("The results would lie in the archive, as images of it: name a folder elsewhere.")

@@ -232,6 +232,23 @@ def test_what_is_no_attribute_of_text_is_refused(begin: Begin, keyword: str) -> 
         begin(tags=(keyword,))
 
 
+@pytest.mark.parametrize("address", [{"archive": "s3://key:secret@archive"}, {"out": "s3://key:secret@results"}])
+def test_a_password_in_an_address_is_refused(begin: Begin, address: dict[str, str]) -> None:
+    """It would stand in the results, for whoever reads them."""
+    with pytest.raises(SettingsInvalid, match="AWS_SECRET_ACCESS_KEY"):
+        begin(**address)
+
+
+def test_the_documents_name_every_column(begin: Begin, finish: Finish, tmp_path: Path, repository: Path) -> None:
+    """Those of a class by what stands behind its name."""
+    finish(begin())
+    text = (repository / "docs" / "archive.md").read_text(encoding="utf-8")
+    columns = parquet.read_schema(tmp_path / "out" / "manifest.parquet").names
+    named = {name.replace("benign_", "CLASS_").replace("malignant_", "CLASS_") for name in columns}
+
+    assert [] == [name for name in sorted(named) if f"`{name}`" not in text]
+
+
 def test_the_table_tells_which_columns_there_are(begin: Begin, finish: Finish, tmp_path: Path) -> None:
     """With their types, also where a run has nothing to say."""
     finish(begin())
