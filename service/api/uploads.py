@@ -9,9 +9,10 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from service.api.arrivals import Arrival, Arrivals
 from service.api.bodies import FIELD, HEAD_BYTES, WINDOW_BITS, Body, FormBody, PackedBody, RawBody, check_size
 from service.dicom.source import is_dicom
-from service.errors import BodyEmpty, FormMalformed, MediaTypeUnsupported, QueueFull, UploadTimedOut
+from service.errors import BodyEmpty, FormMalformed, MediaTypeUnsupported, QueueFull
 from service.settings import Settings
 
 FORM = "multipart/form-data"
@@ -51,7 +52,7 @@ class Uploads:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = UploadLimits(settings.max_body_bytes, settings.max_dicom_bytes)
-        self._receiving = asyncio.Semaphore(settings.upload_capacity)
+        self._arrivals = Arrivals(settings.upload_capacity)
         self._large = asyncio.Semaphore(settings.large_uploads)
 
     async def receive(self, request: Request) -> bytes:
@@ -60,8 +61,9 @@ class Uploads:
         Raises:
             QueueFull: Enough are being received already.
         """
-        async with self._place():
-            return await read_upload(request, limits=self._limits, timeout_s=self._settings.upload_timeout_s)
+        timeout_s = self._settings.upload_timeout_s
+        with self._arrivals.place(large=self._limits.may_be_large(request.headers)) as arrival:
+            return await read_upload(request, limits=self._limits, timeout_s=timeout_s, arrival=arrival)
 
     async def receive_message(self, request: Request) -> bytes:
         """A body that holds more than a file, as `read_message` gives it; as large as an image at most.
@@ -69,17 +71,9 @@ class Uploads:
         Raises:
             QueueFull: Enough are being received already.
         """
-        async with self._place():
-            return await read_message(
-                request, max_bytes=self._settings.max_body_bytes, timeout_s=self._settings.upload_timeout_s
-            )
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._receiving.locked():
-            raise QueueFull(f"{self._settings.upload_capacity} uploads are being received already.")
-        async with self._receiving:
-            yield
+        max_bytes, timeout_s = self._settings.max_body_bytes, self._settings.upload_timeout_s
+        with self._arrivals.place(large=self._limits.may_be_large(request.headers)) as arrival:
+            return await read_message(request, max_bytes=max_bytes, timeout_s=timeout_s, arrival=arrival)
 
     @asynccontextmanager
     async def room(self, request: Request) -> AsyncIterator[None]:
@@ -91,14 +85,19 @@ class Uploads:
         if not self._limits.may_be_large(request.headers):
             yield
             return
-        if self._large.locked():
+        if self._large.locked() and not self._arrivals.make_room(large=True):
             raise QueueFull(f"{self._settings.large_uploads} large files are in work already.")
         async with self._large:
             yield
 
 
 async def read_upload(
-    request: Request, *, limits: UploadLimits, timeout_s: float, accepted: Sequence[str] = (FORM, *RAW)
+    request: Request,
+    *,
+    limits: UploadLimits,
+    timeout_s: float,
+    accepted: Sequence[str] = (FORM, *RAW),
+    arrival: Arrival | None = None,
 ) -> bytes:
     """The bytes of the uploaded file.
 
@@ -110,7 +109,8 @@ async def read_upload(
     body = _body(media_type, accepted)
     # A Content-Length that is no number does not get past the server.
     check_size(int(request.headers.get("content-length", 0)), limits.of(media_type, b""))
-    await _receive(request, body, lambda: limits.of(media_type, body.head), timeout_s)
+    async with (arrival := arrival or Arrival()).within(timeout_s):
+        await _receive(request, body, lambda: limits.of(media_type, body.head), arrival)
     image = body.close()
     if not image:
         raise BodyEmpty(f"There is no image in the body: send the file as the body, or as the form field `{FIELD}`.")
@@ -118,13 +118,14 @@ async def read_upload(
     return image
 
 
-async def read_message(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+async def read_message(request: Request, *, max_bytes: int, timeout_s: float, arrival: Arrival) -> bytes:
     """The body, unpacked where its Content-Encoding says gzip or deflate (RFC 9110 section 8.4.1).
 
     Args:
         request: Whose body has not been read.
         max_bytes: Of the body, packed and unpacked: no more than that is ever unpacked.
         timeout_s: In which it must have arrived.
+        arrival: What is told how it comes.
 
     Raises:
         UploadError: The body is too large, too slow, packed in another way, or not packed as it says.
@@ -135,20 +136,15 @@ async def read_message(request: Request, *, max_bytes: int, timeout_s: float) ->
         raise MediaTypeUnsupported("Send the body as it is, or packed with Content-Encoding gzip or deflate.")
     check_size(int(request.headers.get("content-length", 0)), max_bytes)
     body: Body = PackedBody(encoding, max_bytes) if encoding in WINDOW_BITS else RawBody()
-    await _receive(request, body, lambda: max_bytes, timeout_s)
+    async with arrival.within(timeout_s):
+        await _receive(request, body, lambda: max_bytes, arrival)
     return body.close()
 
 
-async def _receive(request: Request, body: "Body", limit_bytes: Callable[[], int], timeout_s: float) -> None:
-    received = 0
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                received += len(chunk)
-                check_size(received, limit_bytes())
-                body.write(chunk)
-    except TimeoutError as error:
-        raise UploadTimedOut(f"The body did not arrive within {timeout_s:g} s.") from error
+async def _receive(request: Request, body: Body, limit_bytes: Callable[[], int], arrival: Arrival) -> None:
+    async for chunk in request.stream():
+        check_size(arrival.count(len(chunk)), limit_bytes())
+        body.write(chunk)
 
 
 def _body(content_type: str, accepted: Sequence[str]) -> "RawBody | FormBody":

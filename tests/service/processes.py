@@ -37,15 +37,18 @@ class Service:
         """Uploads over a connection of its own."""
         return httpx2.post(f"{self.address}/v1/segment", content=content, headers=PNG | headers, timeout=60)
 
-    def connect(self, length: int, *headers: str) -> socket.socket:
-        """A connection that has announced a body of this length."""
+    def connect(self, length: int | None, *headers: str) -> socket.socket:
+        """A connection that has announced a body of this length, or of any kind and length."""
         host, port = self.address.removeprefix("http://").split(":")
         connection = socket.create_connection((host, int(port)), timeout=60)
         lines = (
             "POST /v1/segment HTTP/1.1",
             "Host: x",
-            "Content-Type: image/png",
-            f"Content-Length: {length}",
+            *(
+                ("Transfer-Encoding: chunked",)
+                if length is None
+                else ("Content-Type: image/png", f"Content-Length: {length}")
+            ),
             *headers,
         )
         connection.sendall("\r\n".join((*lines, "", "")).encode())

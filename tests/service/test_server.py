@@ -1,6 +1,7 @@
 """The service as a process of its own, and clients that misbehave on the wire."""
 
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -19,11 +20,13 @@ import pytest
 
 from model_store.manifest import Draft
 from model_store.store import ModelStore
+from service.api.arrivals import GRACE_S
 from tests.end_to_end.processes import clean_environment
 from tests.service.conftest import PNG, encoded
 from tests.service.processes import Service, started
 
 MB = 1_000_000
+ANY = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,37 @@ def test_a_client_that_stops_sending_is_told(service: Service, image: bytes) -> 
 
         assert 200 == service.post(image).status_code
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_slow_uploads_give_way_and_quick_ones_do_not(serve: Callable[..., Service], store: Path, image: bytes) -> None:
+    """Whoever takes all places and then sends hardly anything keeps nobody out; who sends in earnest keeps a place."""
+    service = serve(store=str(store), upload_capacity="2", upload_timeout_s="60")
+    with ExitStack() as stack:
+        slow = [stack.enter_context(closing(service.connect(MB))) for _ in range(2)]
+        for connection in slow:
+            connection.sendall(image[:50])
+        while service.post(image).status_code == 429:  # until they have had their time
+            time.sleep(0.1)
+        (told,), _, _ = select.select(slow, (), (), 5)
+        assert told.recv(100).startswith(b"HTTP/1.1 408")
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(closing(service.connect(9 * MB))).sendall(bytes(MB))
+        end = time.monotonic() + GRACE_S + 1
+        while time.monotonic() < end:
+            assert 429 == service.post(image).status_code
+            time.sleep(0.2)
+
+
+def test_slow_large_uploads_give_way_too(serve: Callable[..., Service], store: Path, image: bytes) -> None:
+    """Of bodies whose length nobody has said there are few at the same time."""
+    service = serve(store=str(store), large_uploads="1", upload_timeout_s="60")
+    with closing(service.connect(None)) as slow:
+        slow.sendall(b"1\r\n\x89\r\n")
+        while (answer := service.post(iter([image]), **ANY)).status_code == 429:
+            time.sleep(0.1)
+        assert 200 == answer.status_code
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(service: Service, image: bytes) -> None:
