@@ -115,6 +115,23 @@ def test_keys_change_without_a_restart(ring: KeyRing) -> None:
     assert made == ring.holder(bearer(new), "infer")
 
 
+def test_a_file_that_is_exchanged_behind_links_is_taken(tmp_path: Path) -> None:
+    """As Kubernetes exchanges the files of a Secret: the folder that a link names is another one from then on."""
+    made = {}
+    for version in ("one", "two"):
+        made[version], _ = KeyRing(tmp_path / version / "keys.json").create(version, ["infer"], 1)
+    (tmp_path / "..data").symlink_to("one")
+    (tmp_path / "keys.json").symlink_to("..data/keys.json")
+    ring = KeyRing(tmp_path / "keys.json")
+    assert ring.holder(f"Bearer {made['one']}", "infer")
+    (tmp_path / "..new").symlink_to("two")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+
+    assert ring.holder(f"Bearer {made['two']}", "infer")
+    with pytest.raises(CredentialsInvalid):
+        ring.holder(f"Bearer {made['one']}", "infer")
+
+
 def test_the_file_holds_hashes_only_and_is_its_owners(ring: KeyRing) -> None:
     """Nobody else reads it, and who does finds no key in it."""
     text, key = ring.create("radiology", ["infer"], 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from efsnet.errors import (
@@ -197,6 +198,7 @@ def _add_inference(router: APIRouter, intake: Intake, shadow: Shadow) -> None:
         """
         request.state.format = "protocol"
         async with intake.taken(request, asked, intake.uploads.receive_message) as (body, loaded):
-            inference = tensors.read(body, json_bytes)
+            # Megabytes of base64 take long enough to be no work for the event loop.
+            inference = await run_in_threadpool(tensors.read, body, json_bytes)
             request.state.uploads = inference.images
             return await unless_gone(request, answer(intake.segmenter, shadow, inference, loaded))

@@ -28,7 +28,6 @@ from service.errors import InferenceRequestInvalid
 OUTPUTS: Mapping[Output, Datatype] = {"mask": "UINT8", "summary": "BYTES"}
 
 _LENGTH = struct.Struct("<I")
-_NUMBERS = [str(number) for number in range(256)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,12 @@ def mask_content(labels: NDArray[np.uint8], *, behind: bool) -> bytes:
     """One element of the output `mask`: class numbers (rows, columns) as bytes, or as the numbers of a JSON array."""
     if behind:
         return labels.tobytes()
-    # Row by row: a list of all numbers would take eight bytes a pixel.
-    return ",".join(",".join([_NUMBERS[label] for label in row.tobytes()]) for row in labels).encode()
+    # Every number in as many characters as the largest has, with its comma, looked up by numpy: to make a text of each
+    # would take as long as the network.
+    largest = int(labels.max())
+    width = len(str(largest))
+    words = np.array([f"{number:{width}}," for number in range(largest + 1)], f"S{width + 1}")
+    return words[labels].tobytes()[:-1]
 
 
 def summary_content(document: str, *, behind: bool) -> bytes:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from service.api.inference_protocol.schemas import MAX_BATCH
+from service.api.inference_protocol.tensors import mask_content
 from tests.service.conftest import PNG, Start, code_of, encoded
 
 URL = "/v2/models/efsnet/infer"
@@ -67,6 +68,15 @@ def test_a_file_alone_is_a_request(client: TestClient, image: bytes) -> None:
     alone, other = client.post(URL, content=image, headers={JSON_BYTES: "0"}), client.post(URL, json=question(image))
 
     assert other.json() == alone.json()
+
+
+@pytest.mark.parametrize("largest", [0, 2, 9, 10, 255])
+def test_a_mask_is_an_array_of_numbers(largest: int) -> None:
+    """However many classes there are."""
+    labels = np.arange(6 * 50, dtype=np.uint16).reshape(6, 50) % (largest + 1)
+    content = mask_content(labels.astype(np.uint8), behind=False)
+
+    assert labels.ravel().tolist() == json.loads(b"[" + content + b"]")
 
 
 @pytest.mark.requirement("INF-1")
