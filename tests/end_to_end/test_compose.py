@@ -3,11 +3,14 @@
 import io
 import json
 import shutil
+import ssl
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from tests.certificates import certificate
 from tests.end_to_end.processes import clean_environment, free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -46,12 +50,17 @@ class Stack:
             text=True,
         )
 
-    def container(self) -> dict[str, Any]:
-        """What Docker knows of the service's container."""
-        name = self.compose("ps", "--quiet", "service").stdout.strip()
+    def container(self, service: str = "service") -> dict[str, Any]:
+        """What Docker knows of the container of one of its services."""
+        name = self.compose("ps", "--all", "--quiet", service).stdout.strip()
         inspected = subprocess.run(["docker", "inspect", name], check=True, capture_output=True, text=True)
         described: dict[str, Any] = json.loads(inspected.stdout)[0]
         return described
+
+    def limit_memory(self, count: int) -> None:
+        """Gives the service's container so many bytes, and none to swap to."""
+        limits = f"--memory={count}", f"--memory-swap={count}"
+        subprocess.run(["docker", "update", *limits, self.container()["Id"]], check=True, capture_output=True)
 
     def python(self, code: str) -> subprocess.CompletedProcess[str]:
         """Runs Python code in the service's container."""
@@ -100,10 +109,14 @@ def image(busi: Path) -> bytes:
     return (busi / "malignant" / "malignant (14).png").read_bytes()
 
 
-def mask_of(url: str, image: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def mask_of(url: str, image: bytes, trusting: ssl.SSLContext | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Class numbers that the service at this address gives the image: (rows, columns) uint8."""
     answer = httpx2.post(
-        f"{url}/v1/segment", params={"format": "png"}, content=image, headers={"Content-Type": "image/png"}
+        f"{url}/v1/segment",
+        params={"format": "png"},
+        content=image,
+        headers={"Content-Type": "image/png"},
+        verify=trusting,
     )
     return np.asarray(Pillow.open(io.BytesIO(answer.raise_for_status().content)))
 
@@ -191,3 +204,61 @@ def test_restart_keeps_the_store(stack: Stack, image: bytes) -> None:
     stack.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "60")
 
     assert np.array_equal(before, mask_of(stack.url, image))
+
+
+@pytest.mark.requirement("ACC-5")
+def test_the_door_with_tls(stack: Stack, image: bytes, tmp_path: Path) -> None:
+    """The profile `tls`, from outside: the same masks, over TLS alone, and no metrics by whatever path."""
+    authority = certificate(tmp_path, "authority")
+    own, port = certificate(tmp_path, "localhost", authority), free_port()
+    for file in own.files:
+        file.chmod(0o644)  # for the user of the proxy's container, who is none here
+    places = {"TLS_CERTIFICATE": own.files[0], "TLS_KEY": own.files[1], "TLS_PORT": port}
+    (stack.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in places.items()), encoding="utf-8")
+    trusting = ssl.create_default_context(cafile=str(authority.files[0]))
+    try:
+        stack.compose("--profile", "tls", "up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", "tls")
+        statuses = {path: https_status(port, trusting, path) for path in ("/livez", *WAYS_TO_METRICS)}
+        inside = mask_of(f"https://localhost:{port}", image, trusting)
+        host = stack.container("tls")["HostConfig"]
+        in_the_clear = httpx2.get(f"http://localhost:{port}/livez").status_code
+    finally:
+        stack.compose("--profile", "tls", "rm", "--stop", "--force", "tls", check=False)
+        (stack.folder / ".env").unlink()
+
+    assert statuses == {"/livez": 200} | dict.fromkeys(WAYS_TO_METRICS, 404)
+    assert np.array_equal(mask_of(stack.url, image), inside)
+    assert 400 == in_the_clear
+    assert (True, ["ALL"]) == (host["ReadonlyRootfs"], host["CapDrop"])
+
+
+WAYS_TO_METRICS = ("/metrics", "//metrics", "/./metrics", "/%6detrics", "/livez/../metrics", "/livez/%2e%2e/metrics")
+
+
+def https_status(port: int, trusting: ssl.SSLContext, path: str) -> int:
+    """Of a path as it is written, which other clients would tidy up."""
+    with closing(HTTPSConnection("localhost", port, context=trusting, timeout=30)) as connection:
+        connection.putrequest("GET", path, skip_accept_encoding=True)
+        connection.endheaders()
+        return connection.getresponse().status
+
+
+@pytest.mark.requirement("OPS-6")
+def test_a_container_over_its_memory_is_started_again(stack: Stack, image: bytes) -> None:
+    """The system ends the service whose container is too small for an image, and Docker starts it again."""
+    expected, before = mask_of(stack.url, image), stack.container()
+    file = io.BytesIO()
+    Pillow.new("RGB", (5000, 5000), (90, 90, 90)).save(file, "PNG")
+    small, usual = 220_000_000, before["HostConfig"]["Memory"]
+    stack.limit_memory(small)
+    try:
+        end = time.monotonic() + 60
+        while stack.container()["RestartCount"] == before["RestartCount"]:
+            assert time.monotonic() < end
+            with suppress(httpx2.TransportError):
+                httpx2.post(f"{stack.url}/v1/segment", content=file.getvalue(), headers={"Content-Type": "image/png"})
+    finally:
+        stack.limit_memory(usual)
+    stack.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "120")
+
+    assert np.array_equal(expected, mask_of(stack.url, image))
