@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     drain_s: NonNegativeFloat = 0.0
     """Time between becoming not ready and closing the port at a stop; behind a load balancer, longer than its check."""
     jobs_url: SecretStr | None = None
-    """Database of the jobs, as SQLAlchemy names it; by default SQLite in the folder of `EFSNET_STATE`."""
+    """Database of the jobs, such as `postgresql://USER:PASSWORD@HOST/NAME`; by default SQLite in `EFSNET_STATE`."""
     audit: AuditSettings = AuditSettings()
     """The audit trail, each knob as a variable `EFSNET_AUDIT_…`."""
     oidc: OidcSettings = OidcSettings()

@@ -116,7 +116,7 @@ def mask_of(url: str, image: bytes, trusting: ssl.SSLContext | None = None) -> n
         params={"format": "png"},
         content=image,
         headers={"Content-Type": "image/png"},
-        verify=trusting,
+        verify=trusting or True,
     )
     return np.asarray(Pillow.open(io.BytesIO(answer.raise_for_status().content)))
 
@@ -262,3 +262,23 @@ def test_a_container_over_its_memory_is_started_again(stack: Stack, image: bytes
     stack.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "120")
 
     assert np.array_equal(expected, mask_of(stack.url, image))
+
+
+@pytest.mark.requirement("OPS-11")
+def test_replicas_answer_at_the_same_address(stack: Stack, image: bytes) -> None:
+    """Three of them, started beside the one that runs; one is killed, and no request fails; Prometheus sees each."""
+    expected = mask_of(stack.url, image)
+    scale = ("up", "--detach", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "120", "--scale")
+    stack.compose(*scale, "service=3")
+    try:
+        end = time.monotonic() + 60
+        while len(stack.prometheus("query", query='up{job="efsnet"} == 1')["result"]) < 3:
+            assert time.monotonic() < end
+            time.sleep(1)
+        victim = stack.compose("ps", "--quiet", "service").stdout.split()[0]
+        for number in range(30):
+            if number == 5:
+                subprocess.run(["docker", "kill", victim], check=True, capture_output=True)
+            assert np.array_equal(expected, mask_of(stack.url, image))
+    finally:
+        stack.compose(*scale, "service=1")

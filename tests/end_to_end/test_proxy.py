@@ -1,12 +1,9 @@
-"""The proxy of the compose profile `tls`: its own configuration in a real nginx, before a real service."""
+"""The door with TLS of the proxy of docker-compose.yml: its configuration in a real nginx, before a real service."""
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +16,9 @@ from websockets.sync.client import connect
 from model_store.store import ModelStore
 from tests.certificates import Certificate, certificate
 from tests.end_to_end.processes import free_port, serve
+from tests.end_to_end.proxy import FOLDER, running_proxy
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx"),
-]
+pytestmark = pytest.mark.system
 
 
 @dataclass(frozen=True)
@@ -48,18 +43,15 @@ class Proxy:
 
 
 @pytest.fixture(params=[False, True], ids=["tls", "mutual-tls"])
-def proxy(
-    request: pytest.FixtureRequest, repository: Path, tmp_path: Path, published_store: ModelStore
-) -> Iterator[Proxy]:
-    """The file docker/proxy/nginx.conf in an nginx, whose places are on this machine instead of in a container."""
+def proxy(request: pytest.FixtureRequest, tmp_path: Path, published_store: ModelStore) -> Iterator[Proxy]:
+    """The door with TLS, before one service."""
     authority = certificate(tmp_path, "authority")
     own = certificate(tmp_path, "localhost", authority)
     extra = tmp_path / "extra"
     extra.mkdir()
     (extra / "tls_client_ca.pem").write_bytes(authority.files[0].read_bytes())
-    source = repository / "docker" / "proxy"
     if request.param:
-        text = (source / "mutual-tls.conf").read_text(encoding="utf-8")
+        text = (FOLDER / "mutual-tls.conf").read_text(encoding="utf-8")
         (extra / "mutual-tls.conf").write_text(text.replace("/etc/nginx/extra", str(extra)), encoding="utf-8")
     command = [sys.executable, "-m", "service", "serve"]
     with serve(
@@ -71,34 +63,14 @@ def proxy(
     ) as service:
         port = free_port()
         places = {
-            " /tmp/": f" {tmp_path}/",
             "http://service:8000": service,
             "listen 8443": f"listen 127.0.0.1:{port}",
             "/run/secrets/tls_certificate": str(own.files[0]),
             "/run/secrets/tls_key": str(own.files[1]),
             "/etc/nginx/extra": str(extra),
         }
-        configuration = (source / "nginx.conf").read_text(encoding="utf-8")
-        for container, here in places.items():
-            assert container in configuration
-            configuration = configuration.replace(container, here)
-        (tmp_path / "nginx.conf").write_text(configuration, encoding="utf-8")
-        with subprocess.Popen(["nginx", "-c", tmp_path / "nginx.conf", "-g", "daemon off;"]) as process:
-            try:
-                _await_port(port, process)
-                yield Proxy(port, authority, service)
-            finally:
-                process.terminate()
-
-
-def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail("nginx did not start")
+        with running_proxy(tmp_path, "tls.conf", places):
+            yield Proxy(port, authority, service)
 
 
 @pytest.fixture

@@ -331,8 +331,8 @@ def test_key_or_ticket_opens_a_stream(start: Start, ring: KeyRing) -> None:
     assert "403 scope_missing" == opened(client, URL, Authorization=f"Bearer {reader}")
     assert "ready" == opened(client, URL, Authorization=f"Bearer {key}")
     assert "ready" == opened(client, f"{URL}?ticket={ticket}")
-    assert "401 ticket_invalid" == opened(client, f"{URL}?ticket={ticket}")
-    assert "401 ticket_invalid" == opened(client, f"{URL}?ticket=efs_made_up")
+    assert "403 ticket_invalid" == opened(client, f"{URL}?ticket={ticket}")
+    assert "403 ticket_invalid" == opened(client, f"{URL}?ticket=efs_made_up")
     assert 401 == client.post(f"{URL}/ticket").status_code
 
 
