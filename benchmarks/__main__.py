@@ -30,6 +30,19 @@ def requests(
 
 
 @app.command()
+def stages(
+    beside: Annotated[Path | None, typer.Option(help="Another checkout, such as the one before a change.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which the checkouts take turns.")] = 9,
+    repeats: Annotated[int, typer.Option(min=1, help="Requests of each in a round.")] = 10,
+) -> None:
+    """CPU time of each stage of a request but the network and HTTP, also beside another checkout's."""
+    from benchmarks import stages  # noqa: PLC0415 (as a script it runs in other checkouts)
+
+    checkouts = {} if beside is None else {str(beside): beside}
+    typer.echo(stages.measure({**checkouts, "this checkout": Path(__file__).parent.parent}, rounds, repeats))
+
+
+@app.command()
 def networks(
     side: Annotated[int, typer.Option(min=32, help="Rows and columns.")] = 512,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which all networks take turns.")] = 5,
