@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from model_store.store import ModelStore
-from service.connections import HEAD_S
+from service.connections import HEAD_S, PACE_S
 from tests.service.processes import Service, started
 
 SLOW = 200
@@ -101,6 +101,15 @@ def test_a_client_that_does_not_read_its_answers_ends_alone(service: Service, im
                 deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
         assert all(service.post(image).is_success for _ in range(5))
         assert httpx2.get(f"{service.address}/livez").is_success
+
+
+def test_a_body_that_stands_still_is_cut_off(service: Service) -> None:
+    """Also where nobody waits for it with a clock: an order that never comes whole."""
+    order = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with connect(service) as connection:
+        connection.sendall(order)
+        assert not is_closed(connection, 5)
+        assert is_closed(connection, PACE_S)
 
 
 def test_a_request_that_pauses_between_two_is_served(service: Service) -> None:

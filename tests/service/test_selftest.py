@@ -71,6 +71,7 @@ def test_a_version_that_is_well_passes(service: TestClient) -> None:
     assert answer.json()["replay"]
 
 
+@pytest.mark.requirement("OPS-9")
 @pytest.mark.parametrize("version", ["1", "night", "digest"])
 def test_what_fails_answers_by_no_name(service: TestClient, fault: Fault, image: bytes, version: str) -> None:
     """Not by its number, nor by another alias, nor by its digest."""

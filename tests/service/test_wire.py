@@ -62,6 +62,7 @@ def post(headers: bytes, body: bytes = b"") -> bytes:
     return b"POST /v1/segment HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + body
 
 
+@pytest.mark.requirement("BAD-1")
 @pytest.mark.parametrize(
     ("request_", "expected"),
     {
@@ -94,6 +95,7 @@ def test_what_is_no_request_is_told_so(service: Service, request_: bytes, expect
     assert expected == told(answer)
 
 
+@pytest.mark.requirement("BAD-3")
 def test_a_request_that_says_its_length_in_two_ways_is_refused(service: Service, image: bytes) -> None:
     """It would pass every limit that looks at Content-Length, and hide a second request from a proxy."""
     chunks = f"{len(image):x}\r\n".encode() + image + b"\r\n0\r\n\r\n"

@@ -162,6 +162,28 @@ def test_an_answer_that_cannot_be_recorded_is_withheld(
     assert ["audit_resumed", "image_segmented"] == [line["act"] for line in lines(trail)][-2:]
 
 
+def test_a_decision_whose_answer_was_withheld_is_not_made_twice(
+    audited: Callable[..., TestClient], trail: Path, published_store: ModelStore, tmp_path: Path
+) -> None:
+    """It is done and on the store's own record: who repeats it is told that the alias names something else by now."""
+    client = audited()
+    key, _ = KeyRing(tmp_path / "state" / "keys.json").create("physicist", ["publish"], 1)
+    client.headers["Authorization"] = f"Bearer {key}"
+    kept = trail.read_bytes()
+    trail.unlink()
+    trail.mkdir()
+    change = {"version": 1, "reason": "for the night", "expected_current": None}
+    address = "/v1/models/efsnet/aliases/night"
+    withheld = client.put(address, json=change)
+    trail.rmdir()
+    trail.write_bytes(kept)
+    app_of(client).state.trail._failed_at = 0.0  # a second later
+    repeated = client.put(address, json=change)
+
+    assert ["audit_unavailable", "promotion_conflict"] == [answer.json()["code"] for answer in (withheld, repeated)]
+    assert ["production", "night"] == [record.alias for record in published_store.promotions("efsnet")]
+
+
 @pytest.mark.requirement("AUD-3")
 def test_an_operator_may_rather_have_answers(audited: Callable[..., TestClient], trail: Path, image: bytes) -> None:
     """With `continue` they come, and what was not recorded is counted."""
