@@ -13,6 +13,7 @@ from efsnet.errors import ImageError
 from efsnet.image import decode_image
 from efsnet.postprocessing import to_label_map
 from efsnet.predictor import AS_IT_COMES, Computation, Predictor
+from efsnet.specification import Precision
 from model_store.errors import ReplayDiffers, SignatureUntrusted
 from model_store.manifest import MODEL
 from model_store.signatures import Signature, Trust, verify
@@ -50,6 +51,8 @@ class LoadedVersion:
     """What `require` would have refused it for, where the policy was `warn`."""
     references: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The files of the reference images, so that they can be replayed again without the store."""
+    refused_precision: Precision | None = None
+    """The asked one, where the manifest does not say that it leaves the masks as they are; f32 was taken."""
 
     @property
     def predictor(self) -> Predicting:
@@ -84,7 +87,8 @@ def load(
     contents = version.contents()
     signature, doubt = _vouched(version, trust)
     specification = version.manifest.specification
-    if not version.manifest.allows(computation.precision):
+    refused = None if version.manifest.allows(computation.precision) else computation.precision
+    if refused:
         computation = replace(computation, precision="f32")
     predictors: tuple[Predicting, ...]
     if computation.batch == 1:
@@ -94,7 +98,7 @@ def load(
         predictors = (Batcher(shared, wait_s=computation.batch_wait_s),) * workers
     replay = tuple(_replayed(version, contents, predictors[0]))
     references = {name: content for name, content in contents.items() if name.startswith("reference/")}
-    return LoadedVersion(version, predictors, replay, signature, doubt, references)
+    return LoadedVersion(version, predictors, replay, signature, doubt, references, refused)
 
 
 def replay(loaded: LoadedVersion, predictor: Predicting) -> tuple[ReplayedImage, ...]:

@@ -86,6 +86,11 @@ class Loader:
                 "engine=%s because %s is installed and does not work here: see the driver",
                 *(engine.provider, " and ".join(engine.passed_over)),
             )
+        if loaded.refused_precision:
+            _LOG.warning(
+                "%s computes in f32, not in %s: its manifest does not say that this leaves its masks as they are",
+                *(version, loaded.refused_precision),
+            )
         if loaded.doubt:
             _LOG.warning("%s", loaded.doubt)
 

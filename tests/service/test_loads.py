@@ -76,3 +76,12 @@ def test_a_system_that_does_not_tell_counts_the_files_alone(tmp_path: Path) -> N
     """The memory in use is told by Linux only."""
     assert 0 == resident_bytes(tmp_path / "statm")
     assert 0 < resident_bytes()
+
+
+@pytest.mark.requirement("SEG-13")
+def test_a_precision_that_a_version_does_not_allow_is_told(version: Version, caplog: pytest.LogCaptureFixture) -> None:
+    """Or whoever asked for it would think to have it."""
+    loader = Loader(lambda each: load(each, Computation(provider="cpu", precision="bf16")), Metrics("test"))
+
+    assert "f32" == loader.load(version).predictor.engine.precision
+    assert f"{version} computes in f32, not in bf16" in caplog.text
