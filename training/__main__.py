@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -59,14 +60,20 @@ def train(
         str | None,
         typer.Option(help="A shipped recipe or a TOML file.", show_default="default, or that of the run to go on with"),
     ] = None,
-    fold: Annotated[int, typer.Option(min=0, max=4, help="The fold that is held out.")] = 0,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=4, help="The fold that is held out.", show_default="0, or that of the run to go on with"
+        ),
+    ] = None,
     split: Annotated[
-        SplitKind,
+        SplitKind | None,
         typer.Option(
             help="groups: no patient or scene is on both sides. all: nothing is held out. "
-            "images, thesis: only to compare with figures from such splits."
+            "images, thesis: only to compare with figures from such splits.",
+            show_default="groups, or that of the run to go on with",
         ),
-    ] = "groups",
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="Version whose weights to start from: 3, an alias, …")
     ] = None,
@@ -86,7 +93,7 @@ def train(
     from training.datasets.reading import read
     from training.datasets.splits import split_by
     from training.evaluation.subjects import evaluate_run
-    from training.evaluation.unseen import check_start, learnt_by
+    from training.evaluation.unseen import check_start, check_teacher, learnt_by
     from training.processes import is_first, is_restarted
     from training.provenance import Start, describe
     from training.publishing import network_from_version
@@ -106,25 +113,29 @@ def train(
     configuration = folder.resumed(config, seed) if resume else read_configuration(config or "default", seed=seed)
     records = read(data)
     configuration.check_sets({record.dataset for record in records})
-    parts = folder.split(records) if resume else split_by(split, records, fold)
+    parts = folder.resumed_split(records, split, fold) if resume else split_by(split or "groups", records, fold or 0)
     version = ModelStore(store).version(configuration.network, start) if start and store else None
+    if resume:
+        folder.check_beginning(str(version.digest) if version else None)
     if version:
         check_start(version, parts)
     taught_by = RunFolder(teacher).as_teacher(records) if teacher else None
     if taught_by:
         taught_by.check(parts)
-    if first_process and not resume:
-        started = Start(str(version.digest), learnt_by(version)) if version else None
-        describe(folder, configuration, parts, start=started, taught_by=teacher)
-        for record in parts.left_out:
-            typer.echo(f"Left out, contradictory: {record.name}")
-    run(
-        folder,
-        configuration,
-        parts,
-        Machine(accelerator, devices, compiled),
-        Beginning(network_from_version(version, configuration.network) if version else None, taught_by),
-    )
+        check_teacher(RunFolder(taught_by.path), parts)
+    with folder.alone() if first_process else nullcontext():
+        if first_process and not resume:
+            started = Start(str(version.digest), learnt_by(version)) if version else None
+            describe(folder, configuration, parts, start=started, taught_by=teacher)
+            for record in parts.left_out:
+                typer.echo(f"Left out, contradictory: {record.name}")
+        run(
+            folder,
+            configuration,
+            parts,
+            Machine(accelerator, devices, compiled),
+            Beginning(network_from_version(version, configuration.network) if version else None, taught_by),
+        )
     if first_process and parts.test:
         _show(evaluate_run(folder, parts))
     elif first_process:
@@ -137,7 +148,9 @@ def cross_validate(
     out: Annotated[Path, typer.Option(help="Folder of the runs, fold-0 to fold-4.")],
     config: Annotated[str, typer.Option(help="A shipped recipe, or a TOML file.")] = "default",
     folds: Annotated[str, typer.Option(help="The folds that are held out, one run each.")] = "0,1,2,3,4",
-    split: Annotated[SplitKind, typer.Option(help="As of train.")] = "groups",
+    split: Annotated[
+        Literal["groups", "images"], typer.Option(help="As of train; the others have no folds.")
+    ] = "groups",
     teacher: Annotated[
         Path | None, typer.Option(help="Cross-validation whose run of the same fold teaches, for a recipe that asks.")
     ] = None,
@@ -148,16 +161,19 @@ def cross_validate(
 ) -> None:
     """Train once for each fold, each time without it, and measure every scene once. Run again to go on."""
     from training.configuration import read_configuration
-    from training.cross_validation import CrossValidation, check_recipe, fold_numbers, report
+    from training.cross_validation import CrossValidation, check_recipe, check_split, fold_numbers, report
     from training.datasets.reading import read
     from training.run import check_accelerator
 
     check_accelerator(accelerator)
-    check_recipe(out, read_configuration(config, seed=seed))
+    numbers, configuration, records = fold_numbers(folds), read_configuration(config, seed=seed), read(data)
+    configuration.check_sets({record.dataset for record in records})
+    check_recipe(out, configuration)
+    check_split(out, records, split)
     arguments = [*map(str, data), "--config", config, "--split", split, "--accelerator", accelerator]
     arguments += ["--compile" if compiled else "--no-compile", *(["--seed", str(seed)] if seed is not None else [])]
-    CrossValidation(out, fold_numbers(folds), tuple(arguments), teacher, side_by_side).run()
-    _show(report(out, read(data)))
+    CrossValidation(out, numbers, tuple(arguments), teacher, side_by_side).run()
+    _show(report(out, records))
     typer.echo(f"With pictures: {out / 'report.html'}")
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from training.configuration import Configuration
 from training.datasets.folds import FOLD_COUNT
 from training.datasets.records import Record
+from training.datasets.splits import SplitKind
 from training.errors import RunUnusable
-from training.evaluation.pooling import evaluation_of, pool
+from training.evaluation.pooling import evaluation_of, fold_number, pool
 from training.evaluation.report import write_report
 from training.evaluation.sample import Figure
 from training.evaluation.subjects import context_of_runs, evaluate_run
@@ -99,10 +100,21 @@ def check_recipe(cross_validation: Path, configuration: Configuration) -> None:
     Raises:
         RunUnusable: a fold was begun by another recipe, or with another seed.
     """
-    for path in sorted(cross_validation.glob("fold-*")):
-        folder = RunFolder(path)
-        if folder.configuration_file.exists():
-            folder.check_recipe(configuration)
+    for folder in _begun(cross_validation):
+        folder.check_recipe(configuration)
+
+
+def check_split(cross_validation: Path, records: Sequence[Record], kind: SplitKind) -> None:
+    """Makes sure that what was begun in a folder was split as what is to be added.
+
+    Raises:
+        RunUnusable: a fold was begun with other images, or by another split.
+        SplitDiffers: images of a fold are not in the sets.
+    """
+    for folder in _begun(cross_validation):
+        numbered = fold_number(folder)
+        if numbered is not None:
+            folder.resumed_split(records, kind, numbered)
 
 
 def report(cross_validation: Path, records: Sequence[Record]) -> Mapping[str, Figure]:
@@ -149,6 +161,12 @@ def finished(cross_validation: Path) -> Sequence[RunFolder]:
     if not folders:
         raise RunUnusable(f"{cross_validation} holds no finished fold: run `cross-validate` first.")
     return folders
+
+
+def _begun(cross_validation: Path) -> Iterator[RunFolder]:
+    for path in sorted(cross_validation.glob("fold-*")):
+        if RunFolder(path).configuration_file.exists():
+            yield RunFolder(path)
 
 
 def _finished(cross_validation: Path) -> Iterator[RunFolder]:

@@ -57,6 +57,7 @@ def describe(
     Raises:
         RunUnusable: the folder cannot be written to.
     """
+    before = (start.learnt_from if start else "", RunFolder(taught_by).learnt_from() if taught_by else "")
     environment = {
         "code_commit": code_commit(),
         "started_from": start.digest if start else None,
@@ -76,7 +77,7 @@ def describe(
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.split_file.write_text(split.as_csv(), encoding="utf-8")
-        folder.learnt_from_file.write_text(_learnt_from(split, start.learnt_from if start else ""), encoding="utf-8")
+        folder.learnt_from_file.write_text(_learnt_from(split, before), encoding="utf-8")
         folder.environment_file.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
         # last: a folder with a configuration holds a run
         folder.configuration_file.write_text(configuration.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -106,14 +107,16 @@ def code_commit() -> str:
     return commit + ("+changes" if changes else "")
 
 
-def _learnt_from(split: Split, before: str) -> str:
+def _learnt_from(split: Split, before: Iterable[str]) -> str:
     """One line an image: by its digest it is known again under another name. What was learnt before comes last."""
     lines: list[tuple[str, ...]] = [
         (part, record.dataset, record.name, record.group, _sha256(record.files[0]))
         for part in ("train", "validation")
         for record in getattr(split, part)
     ]
-    lines += [tuple(line[column] for column in LEARNT_COLUMNS) for line in csv.DictReader(io.StringIO(before))]
+    for text_before in before:
+        table = csv.DictReader(io.StringIO(text_before))
+        lines += [tuple(line[column] for column in LEARNT_COLUMNS) for line in table]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([LEARNT_COLUMNS, *dict.fromkeys(lines)])
     return text.getvalue()

@@ -22,7 +22,6 @@ from model_store.manifest import MODEL, Draft, Evaluated, Metric, Network, Train
 from model_store.store import ModelStore
 from model_store.version import Version
 from training.baseline import measured_baseline
-from training.configuration import Configuration
 from training.cross_validation import finished
 from training.datasets.busi import curation
 from training.datasets.folds import BUSI
@@ -61,13 +60,14 @@ def publish(run: Path, store: ModelStore, *, name: str, figures_of: Path | None 
             the median of the folds', and the figures are the folds'. By default the run's own are taken.
 
     Raises:
-        RunUnusable: the run is not finished or not evaluated, or the cross-validation is of another recipe.
+        RunUnusable: the run is not finished or not evaluated, or the cross-validation is of another recipe or other
+            data sets.
         ParityLost: the exported graph does not give the network's probabilities; nothing is published.
     """
     folder = RunFolder(run)
     network = folder.network()
     configuration = folder.configuration()
-    evidence = _of_the_run(folder) if figures_of is None else _of_the_recipe(configuration, figures_of)
+    evidence = _of_the_run(folder) if figures_of is None else _of_the_recipe(folder, figures_of)
     environment = _content(folder.environment_file, "does not say what it learnt from: train anew")
     learnt_from = _content(folder.split_file, "does not say what it learnt from: train anew", _training_files)
     temperature = evidence.point.temperature
@@ -132,11 +132,17 @@ def _of_the_run(folder: RunFolder) -> Evidence:
     return Evidence(point, folder.metrics_file.read_bytes(), measured)
 
 
-def _of_the_recipe(configuration: Configuration, cross_validation: Path) -> Evidence:
+def _of_the_recipe(run: RunFolder, cross_validation: Path) -> Evidence:
+    configuration = run.configuration()
     folders = finished(cross_validation)
     for folder in folders:
         if folder.configuration().model_copy(update={"seed": configuration.seed}) != configuration:
             raise RunUnusable(f"{folder.path} was trained by another recipe than the run.")
+        if folder.sets() != run.sets():
+            raise RunUnusable(
+                f"{folder.path} is of {', '.join(sorted(folder.sets()))}, and the run of "
+                f"{', '.join(sorted(run.sets()))}: their figures are not those of one recipe."
+            )
     file = cross_validation / "metrics.json"
     measured = _content(file, "is not evaluated: run `cross-validate` again")
     return Evidence(median_operating_point(folders), file.read_bytes(), measured)

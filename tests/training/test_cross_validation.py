@@ -2,13 +2,27 @@
 
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from training.__main__ import app
 from training.configuration import Configuration
-from training.cross_validation import CrossValidation, check_recipe, finished, fold_numbers, fold_of
-from training.errors import RunUnusable
+from training.cross_validation import (
+    CrossValidation,
+    check_recipe,
+    check_split,
+    finished,
+    fold_numbers,
+    fold_of,
+)
+from training.datasets.busi import read_busi
+from training.datasets.records import Record
+from training.datasets.splits import SplitKind, split_by
+from training.errors import RunUnusable, TrainingError
+from training.provenance import describe
 from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
@@ -68,6 +82,38 @@ def test_a_run_goes_on_by_its_own_recipe(tiny_configuration: Configuration, reci
     for config, seed in (("default", None), (str(recipe), 7), (None, 7)):
         with pytest.raises(RunUnusable, match="name another folder"):
             folder.resumed(config, seed)
+
+
+def test_folds_of_other_images_or_another_split_are_not_told_together(
+    make_busi: MakeBusi, tiny_configuration: Configuration, tmp_path: Path
+) -> None:
+    """Their images would be pooled as if one protocol had tested them."""
+    each = read_busi(make_busi((("normal", 10), ("benign", 40), ("malignant", 20))))
+    records = [replace(record, scene=each[number // 2 * 2].scene) for number, record in enumerate(each)]
+    folder = fold_of(tmp_path / "cv", 1)
+    describe(folder, tiny_configuration, split_by("groups", records, 1))
+    check_split(tmp_path / "cv", records, "groups")
+    check_split(tmp_path / "new", records, "images")
+
+    added = [*records, replace(records[0], dataset="other")]
+    refused: tuple[tuple[Sequence[Record], SplitKind, str], ...] = (
+        (records, "images", "was split otherwise"),
+        (records[:-2], "groups", "another data set"),
+        (added, "groups", "begun without other"),
+    )
+    for given, kind, words in refused:
+        with pytest.raises(TrainingError, match=words):
+            check_split(tmp_path / "cv", given, kind)
+
+
+@pytest.mark.parametrize("kind", ["all", "thesis"])
+def test_what_has_no_folds_is_not_cross_validated(kind: str, tmp_path: Path) -> None:
+    """Five runs on the same images, of which no two may be pooled, would be found out after hours."""
+    arguments = ("cross-validate", str(tmp_path), "--split", kind, "--out", str(tmp_path / "cv"))
+    answer = CliRunner().invoke(app, arguments)
+
+    assert 2 == answer.exit_code
+    assert not (tmp_path / "cv").exists()
 
 
 @pytest.mark.system

@@ -313,6 +313,17 @@ def test_figures_of_another_recipe_are_refused(tmp_path: Path) -> None:
         )
 
 
+def test_figures_of_other_data_sets_are_refused(tmp_path: Path) -> None:
+    """A run on two sets is not what was cross-validated on one, though the recipe is the same."""
+    folder, validation = make_run(tmp_path / "run", make_network()), make_cross_validation(tmp_path / "cv")
+    folder.split_file.write_text(
+        "part,dataset,file,scene\ntrain,BUSI,benign/benign (1).png,one\ntrain,BUS-BRA,1.png,two\n", encoding="utf-8"
+    )
+
+    with pytest.raises(RunUnusable, match="is of BUSI, and the run of BUS-BRA, BUSI"):
+        publish(folder.path, ModelStore(tmp_path / "store"), name="efsnet", figures_of=validation)
+
+
 def test_a_version_says_which_images_it_learnt_from(tmp_path: Path) -> None:
     """By their digests, set by set; so that nobody measures it on them unawares."""
     folder = make_run(tmp_path / "run", make_network())

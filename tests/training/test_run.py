@@ -16,8 +16,9 @@ from safetensors.numpy import load_file
 from training.configuration import Configuration
 from training.datasets.busi import read_busi
 from training.datasets.folds import split
+from training.datasets.splits import SplitKind, split_by
 from training.errors import RunUnusable
-from training.provenance import describe, digest_of
+from training.provenance import Start, describe, digest_of
 from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
@@ -103,6 +104,59 @@ def test_a_cut_off_checkpoint_is_passed_over(tmp_path: Path) -> None:
 def test_a_folder_without_a_checkpoint_starts_at_the_beginning(tmp_path: Path) -> None:
     """A run killed before its first checkpoint lost nothing."""
     assert RunFolder(tmp_path).newest_checkpoint() is None
+
+
+def test_a_run_goes_on_with_its_own_fold(
+    make_busi: MakeBusi, tmp_path: Path, tiny_configuration: Configuration
+) -> None:
+    """Whoever names another fold or split is told so, and does not get the old one in silence."""
+    records = read_busi(make_busi((("normal", 5), ("benign", 20), ("malignant", 10))))
+    folder = RunFolder(tmp_path / "run")
+    describe(folder, tiny_configuration, split_by("groups", records, 3))
+
+    assert folder.split(records) == folder.resumed_split(records, None, None) == folder.resumed_split(records, None, 3)
+    others: tuple[tuple[SplitKind | None, int | None], ...] = (
+        (None, 0),
+        ("groups", None),
+        ("groups", 4),
+        ("all", None),
+    )
+    for kind, fold in others:
+        with pytest.raises(RunUnusable, match="was split otherwise"):
+            folder.resumed_split(records, kind, fold)
+
+
+def test_a_run_that_goes_on_begins_where_it_began(
+    make_busi: MakeBusi, tmp_path: Path, tiny_configuration: Configuration
+) -> None:
+    """Killed before its first state it needs the version again, and never another one's weights, or random ones."""
+    torch = pytest.importorskip("torch")
+    parts = split(read_busi(make_busi(KINDS)), 0)
+    begun, alone = RunFolder(tmp_path / "begun"), RunFolder(tmp_path / "alone")
+    describe(begun, tiny_configuration, parts, start=Start("sha256:1", ""))
+    describe(alone, tiny_configuration, parts)
+    alone.check_beginning(None)
+    begun.check_beginning("sha256:1")
+
+    for folder, digest, words in (
+        (begun, None, "say --from and --store again"),
+        (begun, "sha256:2", "the weights of sha256:1, not with those of sha256:2"),
+        (alone, "sha256:1", "random weights"),
+    ):
+        with pytest.raises(RunUnusable, match=words):
+            folder.check_beginning(digest)
+    begun.checkpoints.mkdir()
+    torch.save({}, begun.checkpoints / "step=2.ckpt")
+    begun.check_beginning(None)
+
+
+def test_one_process_trains_a_run(tmp_path: Path) -> None:
+    """What a killed cross-validation left running is not trained a second time beside it."""
+    folder = RunFolder(tmp_path / "run")
+    with folder.alone(), pytest.raises(RunUnusable, match="by another process"), folder.alone():
+        pass
+    with folder.alone():
+        assert folder.path.is_dir()
 
 
 def test_a_run_says_what_it_is_before_it_starts(

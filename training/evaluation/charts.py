@@ -15,6 +15,8 @@ from training.evaluation.sample import Sample
 WIDTH, HEIGHT = 440, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 46
 _SHAPES = {"benign": "circle", "malignant": "triangle"}
+_DOUBTS = tuple(zip(UNCERTAINTIES, ("first", "second"), strict=True))
+"""Each measure of uncertainty with the style of its curve."""
 
 Span = tuple[float, float]
 
@@ -165,17 +167,18 @@ def risk_coverage(sample: Sample) -> str:
     """Mean of 1 - Dice of the surest tumour images, over how many of them are kept."""
     tumour = sample.part(sample.kinds > 0)
     loss = 1 - tumour.values("dice")
-    highest = max(0.1, float(loss.mean()) * 1.15) if loss.size else 1.0
+    curves = [
+        *((risk_points(tumour.values(name), loss), style, UNCERTAINTIES[name][0]) for name, style in _DOUBTS),
+        (risk_points(loss, loss), "rule", "if the errors themselves were known"),
+    ]
+    highest = max([0.1, *(risk for points, _, _ in curves for _, risk in points)])
     chart = Chart(
         Axis("share of the tumour images kept, the surest first", (0, 1), (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
         Axis("mean of 1 - Dice of those kept", (0, highest), _ticks(0, highest)),
         "Risk-coverage curve: mean of 1 - Dice of the surest tumour images, over the share that is kept.",
     )
-    for doubt, style, name in (
-        *zip((tumour.values(name) for name in UNCERTAINTIES), ("first", "second"), UNCERTAINTIES, strict=True),
-        (loss, "rule", "if the errors themselves were known"),
-    ):
-        chart.line(risk_points(doubt, loss), style, UNCERTAINTIES[name][0] if name in UNCERTAINTIES else name)
+    for curve in curves:
+        chart.line(*curve)
     return chart.svg()
 
 

@@ -63,6 +63,7 @@ class Comparison:
     """Images that the second evaluation does not have."""
     only_second: int
     differences: Mapping[str, Figure]
+    """As far as there are images of which they are."""
     false_alarms: McNemar
     missed_lesions: McNemar
 
@@ -75,7 +76,7 @@ class Comparison:
         lines = [f"{second} minus {first}, on {self.images} images that both have"]
         if self.only_first or self.only_second:
             lines.append(f"left out, because only one has them: {self.only_first} and {self.only_second}")
-        lines += [f"  {figure.label:<24} {_signed(figure)}" for figure in self.differences.values() if figure.count]
+        lines += [f"  {figure.label:<24} {_signed(figure)}" for figure in self.differences.values()]
         lines += [
             f"  {label:<24} of {test.count} images, {test.only_first} in {first} alone and {test.only_second} in "
             f"{second} alone; p = {test.p:.3f} (McNemar, exact)"
@@ -128,7 +129,7 @@ def compare(first: Sequence[Case], second: Sequence[Case]) -> Comparison:
         images=len(keys),
         only_first=len(ours) - len(keys),
         only_second=len(theirs) - len(keys),
-        differences=dict(paired.differences()),
+        differences={name: figure for name, figure in paired.differences() if figure.count},
         false_alarms=paired.mcnemar(lambda case: case.kind == "normal", lambda case: case.largest_share > 0),
         missed_lesions=paired.mcnemar(lambda case: case.kind != "normal", lambda case: not case.found),
     )
@@ -211,8 +212,8 @@ def _row(name: str, cases: Sequence[Case], before: Sequence[Case]) -> Sequence[s
     cells = [figures[column].shown() if figures[column].count else "–" for column in _COLUMNS]
     if figures["lesion_dice"].count:
         cells[0] += f" ({figures['lesion_dice'].interval()})"
-    difference = compare(before, cases).differences["lesion_dice"]
-    told = _signed(difference) if difference.count and before != cases else "–"
+    difference = compare(before, cases).differences.get("lesion_dice")
+    told = _signed(difference) if difference and before != cases else "–"
     return name, ", ".join(map(str, folds)) or "–", str(len(cases)), *cells, told
 
 

@@ -34,7 +34,13 @@ def evaluation_of(folder: RunFolder) -> EvaluationFolder:
     return EvaluationFolder(folder.path / "evaluation")
 
 
-def _of_fold(folder: RunFolder) -> Iterable[Case]:
+def fold_number(folder: RunFolder) -> int | None:
+    """The fold that a run of a cross-validation leaves out, by the name of its folder."""
     numbered = re.fullmatch(r"fold-(\d+)", folder.path.name)
+    return int(numbered[1]) if numbered else None
+
+
+def _of_fold(folder: RunFolder) -> Iterable[Case]:
+    number = fold_number(folder)
     for case in evaluation_of(folder).read():
-        yield replace(case, fold=int(numbered[1])) if numbered else case
+        yield case if number is None else replace(case, fold=number)

@@ -1,11 +1,10 @@
 """What is measured: a run on its own test part or elsewhere, or a published version."""
 
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from efsnet.predictor import Computation, Predictor
 from efsnet.specification import PostProcessing
@@ -144,7 +143,7 @@ def context_of_runs(folders: Sequence[RunFolder], records: Iterable[Record]) -> 
     """
     first = folders[0].configuration()
     points = [read_operating_point(folder) for folder in folders]
-    environments = [_environment(folder) for folder in folders]
+    environments = [folder.environment() for folder in folders]
     unknown = {
         str(environment.get("started_from") or "") for environment in environments if not environment.get("start_known")
     } - {""}
@@ -175,9 +174,7 @@ def context_of_runs(folders: Sequence[RunFolder], records: Iterable[Record]) -> 
 def _unseen_by_run(folder: RunFolder, others: Sequence[Record]) -> tuple[tuple[Record, ...], int]:
     """What is tested of sets that a run was not split over, and how many images are not, since it knows them."""
     chosen = to_be_tested(others)
-    if not folder.learnt_from_file.exists():  # runs of before it was written have none
-        return chosen, 0
-    unseen = Learnt.from_csv(folder.learnt_from_file.read_text(encoding="utf-8")).unseen(chosen, others)
+    unseen = Learnt.from_csv(folder.learnt_from()).unseen(chosen, others)
     return unseen, len(chosen) - len(unseen)
 
 
@@ -197,13 +194,6 @@ def _subject(folder: RunFolder, predictor: Predictor, point: OperatingPoint, mea
         fold=folds[0] if len(folds) == 1 else None,
         seed=folder.configuration().seed,
     )
-
-
-def _environment(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return dict(json.loads(folder.environment_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
 
 
 def _said(rules: PostProcessing) -> dict[str, str]:

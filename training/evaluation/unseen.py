@@ -98,7 +98,8 @@ def unseen_by(version: Version, records: Sequence[Record]) -> tuple[tuple[Record
         return chosen, (f"{version} does not say which images it learnt from: {_TOO_GOOD}",)
     kept = Learnt.from_csv(learnt_by(version)).unseen(chosen, records)
     left_out = len(chosen) - len(kept)
-    return kept, (f"{left_out} images were left out: {version} learnt from them, or something was chosen on them.",)
+    note = f"{left_out} images were left out: {version} learnt from them, or something was chosen on them."
+    return kept, (note,) if left_out else ()
 
 
 def learnt_by(version: Version) -> str:
@@ -117,13 +118,26 @@ def check_start(version: Version, split: Split) -> None:
         RunUnusable: the version learnt from images of the run's validation part, or knows images of its test part.
         IntegrityError: the version is damaged.
     """
-    known, records = learnt_by(version), (*split.train, *split.validation, *split.test)
+    _check_known(learnt_by(version), split, f"{version} learnt", "start from a version of the same split")
+
+
+def check_teacher(teacher: RunFolder, split: Split) -> None:
+    """The same of a run that teaches: of what it learnt from, and of what the version did that it began with.
+
+    Raises:
+        RunUnusable: as of `check_start`.
+    """
+    _check_known(teacher.learnt_from(), split, f"{teacher.path} learnt", "take a teacher of the same split")
+
+
+def _check_known(known: str, split: Split, who_learnt: str, instead: str) -> None:
+    records = (*split.train, *split.validation, *split.test)
     for part, seen in ((split.validation, ("train",)), (split.test, SEEN)):
         left = Learnt.from_csv(known, seen).unseen(part, records)
         if len(left) < len(part):
             raise RunUnusable(
-                f"{version} learnt from {len(part) - len(left)} of the images on which the new run would be chosen or "
-                "tested: start from a version of the same split, or hold nothing out (--split all)."
+                f"{who_learnt} from {len(part) - len(left)} of the images on which the new run would be chosen or "
+                f"tested: {instead}, or hold nothing out (--split all)."
             )
 
 

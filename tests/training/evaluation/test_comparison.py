@@ -118,6 +118,17 @@ def test_a_comparison_is_told_to_people_and_to_programs(cases: Sequence[Case], b
     assert {"count": 4, "only_first": 0, "only_second": 2, "p": 0.5} == content["false_alarms"]
 
 
+def test_without_a_tumour_there_is_no_difference_in_dice(cases: Sequence[Case], tmp_path: Path) -> None:
+    """What is not a number is none in JSON either; the rest is compared all the same."""
+    healthy = [case for case in cases if case.kind == "normal"]
+    comparison = compare(healthy, healthy)
+
+    assert ["tumour_iou_pooled", "mean_iou_pooled"] == list(comparison.differences)
+    assert "NaN" not in comparison.as_json()
+    assert 4 == comparison.false_alarms.count
+    assert ladder([written(healthy, tmp_path / "a"), written(healthy[:3], tmp_path / "b")]).endswith("| – |\n")
+
+
 def test_cases_are_found_in_any_folder_that_holds_them(cases: Sequence[Case], tmp_path: Path) -> None:
     """An evaluation, a run with one, and a cross-validation, whose folds get their numbers."""
     written(cases, tmp_path / "alone")

@@ -18,8 +18,10 @@ from efsnet.maps import LabelMap
 from efsnet.rendering import palette_png
 from training.datasets.records import Record
 from training.evaluation.cases import Case, EvaluationFolder
+from training.evaluation.charts import risk_coverage
 from training.evaluation.figures import HEADLINE
 from training.evaluation.report import Context, write_report
+from training.evaluation.sample import Sample
 from training.evaluation.subsets import folds, subsets
 from training.specification import CLASSES
 
@@ -228,6 +230,17 @@ def test_few_images_of_one_sort_make_a_page_too(
     assert 1 == content["images"]
     assert page(tmp_path)[1] is not None
     assert all(math.isfinite(figure["value"]) for figure in content["figures"].values())
+
+
+def test_a_risk_curve_is_drawn_to_its_top(label_map: MakeMap, case: MakeCase) -> None:
+    """The surest answer is the worst: a curve that is cut off at the border would say that the next is as bad."""
+    lesion = label_map((1, MIDDLE, MIDDLE))
+    answers = [(label_map(SPECK), 0.1), (lesion, 0.2), (lesion, 0.3)]
+    chart = risk_coverage(Sample([case(answer, lesion, expected_error=doubt) for answer, doubt in answers]))
+    curve = re.search(r'class="first" points="([^"]*)"', chart)
+
+    assert curve is not None
+    assert 3 == len({point.split(",")[1] for point in curve[1].split()})
 
 
 def test_folds_and_seeds_are_shown_as_spread(cases: Sequence[Case], context: Context, tmp_path: Path) -> None:

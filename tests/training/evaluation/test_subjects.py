@@ -31,7 +31,15 @@ from training.evaluation.subjects import (
     evaluate_run,
     evaluate_version,
 )
-from training.evaluation.unseen import LEARNT_FROM, check_start, learnt_by, split_of, to_be_tested, unseen_by
+from training.evaluation.unseen import (
+    LEARNT_FROM,
+    check_start,
+    check_teacher,
+    learnt_by,
+    split_of,
+    to_be_tested,
+    unseen_by,
+)
 from training.provenance import Start, describe
 from training.run_folder import RunFolder
 
@@ -280,6 +288,23 @@ def test_weights_that_have_seen_what_is_to_be_tested_are_no_start(
         with pytest.raises(RunUnusable, match="start from a version of the same split"):
             check_start(version, split_)
     check_start(everything, Split(tuple(records), (), (), ()))
+
+
+def test_what_a_teacher_has_seen_is_its_pupils_too(records: Sequence[Record], tmp_path: Path) -> None:
+    """Also of the version that the teacher began with: it is tested on nothing of that, and the pupil neither."""
+    parts = split(records, 0)
+    before = Split(tuple(in_another_set(record) for record in parts.train[:6]), (), (), ())
+    known, teacher, pupil = (RunFolder(tmp_path / name) for name in ("known", "teacher", "pupil"))
+    configuration = read_configuration("default")
+    describe(known, configuration, before)
+    describe(teacher, configuration, parts, start=Start("sha256:1", known.learnt_from()))
+    describe(pupil, configuration, parts, taught_by=teacher.path)
+
+    assert set(known.learnt_from().splitlines()) < set(pupil.learnt_from().splitlines())
+    assert len(parts.train) + len(parts.validation) + 6 == len(pupil.learnt_from().splitlines()) - 1
+    check_teacher(teacher, parts)
+    with pytest.raises(RunUnusable, match="take a teacher of the same split"):
+        check_teacher(teacher, Split(parts.train, parts.validation, before.train[:1], ()))
 
 
 @pytest.mark.requirement("TRAIN-4")
