@@ -33,7 +33,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
             {"name": "signers", "secret": "signers", "mountPath": "/etc/efsnet/signers"},
         ],
         "store": {**SHARED, "storageClassName": "nfs"},
-        "state": {"persistent": True, "existingClaim": "mine"},
+        "state": {**SHARED, "existingClaim": "mine"},
         "autoscaling": {"enabled": True},
         "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls", "annotations": {"a": "b"}},
         "networkPolicy": {
@@ -209,6 +209,7 @@ def test_a_pod_has_the_time_to_finish(program: Helm, tmp_path: Path) -> None:
         ({"openToNetwork": True, "keys": {"existingSecret": "keys"}}, "set one of them"),
         ({"openToNetwork": True, "replicaCount": 2}, "ReadWriteMany"),
         ({"openToNetwork": True, "autoscaling": {"enabled": True}}, "ReadWriteMany"),
+        ({"openToNetwork": True, "replicaCount": 2, "store": {**SHARED, "existingClaim": "mine"}}, "state.accessMode"),
         ({"openToNetwork": True, "settings": {"EFSNET_PORT": "80"}}, "set by the chart itself"),
         ({"openToNetwork": True, "settings": {"EFSNET_WORKERS": 2}}, "want string"),
         ({"openToNetwork": True, "replicas": 2}, "additional properties 'replicas' not allowed"),

@@ -41,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* "true" where a volume is on one node at a time, so that the old pod must end before the new one starts. */}}
 {{- define "efsnet.oneAtATime" -}}
 {{- range list .Values.store .Values.state }}
-{{- if and .persistent (not .existingClaim) (eq .accessMode "ReadWriteOnce") }}true{{ end }}
+{{- if and .persistent (ne .accessMode "ReadWriteMany") }}true{{ end }}
 {{- end }}
 {{- end }}
 
