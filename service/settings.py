@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     provider: Literal["auto", "openvino", "cpu", "cuda", "tensorrt"] = "auto"
     """Inference engine; `auto` takes the fastest of those installed."""
     precision: Precision = "f32"
-    """Arithmetic of the network; `bf16` needs a processor that has it, and versions that allow it: others stay in f32."""
+    """Arithmetic of the network; `bf16` needs a processor that has it; a version that does not allow it stays f32."""
     batch: PositiveInt = 1
     """Images that go through the network together at most, if they come at the same time; more than 1 is for GPUs."""
     batch_wait_ms: Annotated[NonNegativeFloat, Field(le=1000)] = 2.0
