@@ -111,9 +111,9 @@ class JobQueue:
         """Keeps which model version answers the job, for any further attempt.
 
         Raises:
-            JobLost: Another service may have it by now, and answer it with another version.
+            JobLost: Another service may have it by now, and has not kept the same version.
         """
-        if not self._set(job, version=version):
+        if not self._set(job, version=version) and self.job(job.id).version != version:
             raise JobLost("The job took so long, or stood still, that another service may have it.")
 
     def finish(self, job: Job, results: Sequence[Stored], note: str = "") -> None:

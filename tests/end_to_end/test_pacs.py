@@ -82,6 +82,22 @@ class Service:
         answer: dict[str, int] = httpx2.get(f"{self.url}/v1/jobs", timeout=30).json()["counts"]
         return answer
 
+    def await_counts(self, **expected: int) -> None:
+        """Returns once there are so many jobs in each state, or fails."""
+        end = time.monotonic() + 180
+        while (found := self.counts()) != expected:
+            if time.monotonic() > end:
+                pytest.fail(f"The jobs are {found}, not {expected}.")
+            time.sleep(0.2)
+
+    def await_words(self, words: str) -> None:
+        """Returns once they stand in its log, or fails."""
+        end = time.monotonic() + 180
+        while words not in self.log.read_text():
+            if time.monotonic() > end:
+                pytest.fail(f"{words!r} is not in the log.")
+            time.sleep(0.2)
+
 
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
@@ -244,9 +260,7 @@ def test_the_backfill_answers_what_was_there_before(orthanc: Orthanc, services: 
         orthanc.send(scan(subject))
     service.start()
     service.wait_until_ready()
-    end = time.monotonic() + 60
-    while service.counts() != {"done": len(subjects)} and time.monotonic() < end:
-        time.sleep(0.2)
+    service.await_counts(done=len(subjects))
     assert orthanc.results() == []
 
     service.kill(signal.SIGTERM)
@@ -273,13 +287,12 @@ def test_a_pacs_that_is_away_or_lets_nobody_in_drops_nothing(orthanc: Orthanc, s
     orthanc.kill()
     service.start()
     service.wait_until_ready()
-    time.sleep(3)
+    service.await_words("cannot be reached")
     orthanc.configure(AuthenticationEnabled=True, RegisteredUsers={"efsnet": "right", "test": "test"})
     orthanc.authenticate("test", "test")
     orthanc.start()
-    time.sleep(5)
+    service.await_words("does not let us in (401)")
     assert orthanc.results() == []
-    assert "does not let us in (401)" in service.log.read_text()
 
     service.kill(signal.SIGTERM)
     service.environment["EFSNET_PACS_PASSWORD"] = "right"  # noqa: S105
@@ -313,9 +326,7 @@ def test_a_pacs_that_is_down_for_a_minute_drops_nothing(orthanc: Orthanc, servic
     meanwhile = service.counts()
     orthanc.start()
     await_answers(orthanc, sum(expected(early + later).values()))
-    end = time.monotonic() + 90  # an order waits a minute at most for its next attempt
-    while service.counts().keys() != {"done"} and time.monotonic() < end:
-        time.sleep(0.5)
+    service.await_counts(done=len(early + later) + len(orders))
     time.sleep(5)  # whatever would come twice has come by now
 
     assert statuses == {202, 200}
@@ -355,9 +366,7 @@ def test_real_images_are_answered_by_the_version_that_ships(
         orthanc.send(content)
     service.start()
     service.wait_until_ready()
-    end = time.monotonic() + 60
-    while service.counts() != {"done": len(sent)} and time.monotonic() < end:
-        time.sleep(0.2)
+    service.await_counts(done=len(sent) - 1, failed=1)  # the damaged one is for people to see
     httpx2.post(f"{service.url}/v1/jobs", json={"study_instance_uid": image(0, 1).study_instance_uid})
     told = [httpx2.get(f"{service.url}{path}").text for path in ("/metrics", "/v1/jobs", "/readyz")]
     told += [httpx2.post(f"{service.url}/v1/pacs/test", timeout=30).text]

@@ -274,6 +274,21 @@ def test_whoever_lost_a_job_pins_nothing(queue: JobQueue, database: Database, cl
     assert queue.job(held.id).version is None
 
 
+def test_whoever_lost_a_job_goes_on_with_the_version_that_is_kept(
+    queue: JobQueue, database: Database, clock: Clock
+) -> None:
+    """It makes the same results as whoever has the job by now; of another version it makes none."""
+    queue.add(order())
+    lost = taken(queue)
+    clock.now_s += LEASE_S + 1
+    other = JobQueue(database, clock=clock)
+    other.pin(taken(other), "sha256:1")
+
+    queue.pin(lost, "sha256:1")
+    with pytest.raises(JobLost):
+        queue.pin(lost, "sha256:2")
+
+
 def test_jobs_are_counted_by_state(queue: JobQueue) -> None:
     """Of all, or of one priority."""
     queue.add_all([order(1), order(2), order(3, Priority.BACKFILL)])
