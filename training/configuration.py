@@ -237,6 +237,8 @@ def _content(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
     base = content.pop("based_on", None)
     if base is None:
         return content
+    if "name" not in content:  # else its reports would bear the other's name
+        raise ConfigurationInvalid(f"{path} has no name of its own: add one, as in name = {path.stem!r}.")
     return _joined(_content(_shipped().get(str(base), path.parent / str(base)), (*before, path)), content)
 
 

@@ -99,10 +99,18 @@ def test_a_recipe_based_on_another_says_what_differs(tmp_path: Path) -> None:
     assert default.optimiser == second.optimiser
 
 
+def test_a_recipe_based_on_another_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Or its report would be read as the other's."""
+    (tmp_path / "ours.toml").write_text('based_on = "default"\nseed = 1\n')
+
+    with pytest.raises(ConfigurationInvalid, match="no name of its own"):
+        read_configuration(str(tmp_path / "ours.toml"))
+
+
 def test_a_recipe_based_on_itself_is_refused(tmp_path: Path) -> None:
     """Also by way of another one."""
-    (tmp_path / "one.toml").write_text('based_on = "two.toml"')
-    (tmp_path / "two.toml").write_text('based_on = "one.toml"')
+    (tmp_path / "one.toml").write_text('name = "one"\nbased_on = "two.toml"')
+    (tmp_path / "two.toml").write_text('name = "two"\nbased_on = "one.toml"')
 
     with pytest.raises(ConfigurationInvalid, match="based on itself"):
         read_configuration(str(tmp_path / "one.toml"))
