@@ -37,10 +37,14 @@ def measure(images: Path, count: int, rounds: int) -> str:
         for number in range(rounds):
             files = [str(path) for path in sorted(archive.iterdir())]
             out = folder / f"alone-{number}"
-            rows.append(run_command(SEGMENT, ["segment", *files, "--out", str(out)], environment, out / "masks"))
+            rows.append(
+                run_command(
+                    SEGMENT, ["segment", *files, "--out", str(out)], environment, out / "masks", out / "areas.csv"
+                )
+            )
             out = folder / f"ray-{number}"
             command = ["backfill", "--engine", "ray", str(archive), "--out", str(out)]
-            rows.append(run_command(RAY, command, environment, out / "parts"))
+            rows.append(run_command(RAY, command, environment, out / "parts", out / "manifest.parquet"))
     machine = {"machine": processor(), "cores": os.cpu_count(), "python": platform.python_version()}
     load_average = [before, os.getloadavg()[0]]
     return json.dumps({**machine, "load_average": load_average, "images": count, "runs": rows}, indent=2)
@@ -77,16 +81,22 @@ def symlinked(folder: Path, images: Path, count: int) -> Path:
     return folder
 
 
-def run_command(name: str, command: Sequence[str], environment: Mapping[str, str], results: Path) -> dict[str, Any]:
-    """A command until it ends, watched from outside."""
+def run_command(
+    name: str, command: Sequence[str], environment: Mapping[str, str], results: Path, table: Path
+) -> dict[str, Any]:
+    """A command until it ends, watched from outside: its first results appear in a folder, and its table at the end.
+
+    Raises:
+        RuntimeError: There is no table.
+    """
     server = Server([sys.executable, "-m", "service", *command], environment, REPOSITORY)
-    cpu_s = pss_mb = first_s = 0.0
+    cpu_s = pss_mb = first_s = first_cpu_s = 0.0
     looks = 0
     try:
         while server.running:
             cpu_s = max(cpu_s, server.cpu_s())
             if not first_s and results.is_dir() and any(results.iterdir()):
-                first_s = time.perf_counter() - server.since
+                first_s, first_cpu_s = time.perf_counter() - server.since, cpu_s
             if looks % 50 == 0:
                 pss_mb = max(pss_mb, server.pss_mb())
             looks += 1
@@ -94,4 +104,13 @@ def run_command(name: str, command: Sequence[str], environment: Mapping[str, str
         seconds = time.perf_counter() - server.since
     finally:
         server.stop()
-    return {"command": name, "seconds": seconds, "first_s": first_s, "cpu_s": cpu_s, "pss_mb": pss_mb}
+    if not table.exists():
+        raise RuntimeError(f"`{' '.join(command[:3])}` ended without {table.name}.")
+    return {
+        "command": name,
+        "seconds": seconds,
+        "first_s": first_s,
+        "first_cpu_s": first_cpu_s,
+        "cpu_s": cpu_s,
+        "pss_mb": pss_mb,
+    }

@@ -65,6 +65,7 @@ class Cluster:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
         self.address = self._line()
+        assert self.address, "the cluster did not start: on a busy machine Ray gives up after 15 s"
 
     def kill_a_node(self) -> None:
         """All processes of one that works, at once."""
