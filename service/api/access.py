@@ -22,7 +22,7 @@ from service.keys import Scope as KeyScope
 from service.live.tickets import Tickets
 
 MAX_DECISION_BYTES = 64_000
-"""Of the body of a request that decides or orders something; images have a limit of their own."""
+"""Of the body of a request that brings no image; those have limits of their own."""
 
 JOBS = "/v1/jobs"
 
@@ -38,6 +38,8 @@ class Route:
     path: str
     scope: KeyScope | None
     """None: everybody may."""
+    uploads: bool = False
+    """Whether it brings images, and reads its body within bounds of its own."""
 
     def matches(self, path: str) -> bool:
         """Whether a request's path is of this route."""
@@ -45,9 +47,9 @@ class Route:
 
 
 ROUTES = (
-    Route("POST", "/v1/segment", "infer"),
+    Route("POST", "/v1/segment", "infer", uploads=True),
     Route("POST", f"{STREAM}/ticket", "infer"),
-    Route("POST", "/v1/corrections", "correct"),
+    Route("POST", "/v1/corrections", "correct", uploads=True),
     Route("GET", "/v1/models", "read"),
     Route("GET", "/v1/models/{name}", "read"),
     Route("GET", "/v1/models/{name}/versions/{reference}", "read"),
@@ -62,16 +64,16 @@ ROUTES = (
     Route("POST", "/v1/jobs/{job}/retry", "infer"),
     Route("POST", "/v1/jobs/{job}/cancel", "infer"),
     Route("POST", "/v1/pacs/test", "infer"),
-    Route("POST", "/dicom-web/studies", "infer"),
-    Route("POST", "/dicom-web/studies/{study}", "infer"),
+    Route("POST", "/dicom-web/studies", "infer", uploads=True),
+    Route("POST", "/dicom-web/studies/{study}", "infer", uploads=True),
     Route("GET", "/v2/models/{name}", "read"),
     Route("GET", "/v2/models/{name}/ready", "read"),
     Route("GET", "/v2/models/{name}/config", "read"),
-    Route("POST", "/v2/models/{name}/infer", "infer"),
+    Route("POST", "/v2/models/{name}/infer", "infer", uploads=True),
     Route("GET", "/v2/models/{name}/versions/{reference}", "read"),
     Route("GET", "/v2/models/{name}/versions/{reference}/ready", "read"),
     Route("GET", "/v2/models/{name}/versions/{reference}/config", "read"),
-    Route("POST", "/v2/models/{name}/versions/{reference}/infer", "infer"),
+    Route("POST", "/v2/models/{name}/versions/{reference}/infer", "infer", uploads=True),
     Route("POST", "/v2/repository/index", "read"),
     # Whoever checks on the service has no key: they tell versions and counts, nothing of a patient.
     Route("GET", "/livez", None),
@@ -177,8 +179,8 @@ class Guard:
         _refuse_two_lengths(headers)
         if route.scope is not None:
             scope["state"]["key"] = await self._holder(scope, headers.get("authorization"), route.scope)
-            if route.scope in ("publish", "admin") or (route.path == JOBS and route.methods == "POST"):
-                _refuse_large(headers)
+        if not route.uploads:
+            _refuse_large(headers)
 
 
 def _site(origin: str) -> str | None:
@@ -195,10 +197,9 @@ def _refuse_two_lengths(headers: Headers) -> None:
 
 
 def _refuse_large(headers: Headers) -> None:
-    """Of a decision, before it is read: a body without a length is of any."""
-    length = headers.get("content-length", "")
-    if not length.isdigit() or int(length) > MAX_DECISION_BYTES:
-        raise errors.BodyTooLarge(f"A decision has at most {MAX_DECISION_BYTES:,} bytes, and a Content-Length.")
+    """Before it is read: a body in chunks is of any length."""
+    if "transfer-encoding" in headers or int(headers.get("content-length", 0)) > MAX_DECISION_BYTES:
+        raise errors.BodyTooLarge(f"This takes at most {MAX_DECISION_BYTES:,} bytes, with a Content-Length.")
 
 
 def describe(app: FastAPI) -> None:
@@ -207,6 +208,7 @@ def describe(app: FastAPI) -> None:
     kinds = (
         *(errors.CredentialsMissing, errors.CredentialsInvalid, errors.ScopeMissing),
         *(errors.KeysUnusable, errors.StateUnusable, errors.RateLimited, errors.IssuerUnavailable),
+        errors.BodyTooLarge,
     )
     of_ours, of_the_protocol = problems.responses(*kinds), problems.protocol_responses(*kinds)
 

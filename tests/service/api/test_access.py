@@ -11,7 +11,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message
 
 from model_store.store import ModelStore
-from service.api.access import ROUTES, Route
+from service.api.access import MAX_DECISION_BYTES, ROUTES, Route
 from service.keys import KeyRing, Scope
 from tests.service.conftest import PNG, Start, app_of, code_of
 
@@ -54,6 +54,19 @@ def test_every_route_has_its_row(client: TestClient) -> None:
     rows = {(method, route.path) for route in ROUTES for method in route.methods.split() if route.path not in hidden}
 
     assert existing == rows
+
+
+@pytest.mark.requirement("BAD-3")
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if not route.uploads], ids=lambda route: f"{route.methods} {route.path}"
+)
+def test_a_body_is_bounded_wherever_no_image_is_brought(guarded: TestClient, keyed: Keyed, route: Route) -> None:
+    """Before it is read: whoever forgets a bound for a new route has one."""
+    method, path = route.methods.split()[0], re.sub(r"\{\w+\}", "x", route.path)
+    bodies = bytes(MAX_DECISION_BYTES + 1), iter([b"{}"])
+    answers = [guarded.request(method, path, content=body, headers=keyed("admin")) for body in bodies]
+
+    assert [413, 413] == [answer.status_code for answer in answers]
 
 
 @pytest.mark.requirement("ACC-1")
