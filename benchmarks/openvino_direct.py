@@ -15,10 +15,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-ENVIRONMENT = Path(__file__).parent.parent / "runs" / "peers" / "openvino"
-REQUIREMENTS = Path(__file__).parent / "peers" / "openvino.txt"
-
-
 CLASSES = 3
 
 
@@ -26,7 +22,9 @@ class OpenVino:
     """One compiled model, asked over pipes."""
 
     def __init__(self, model: bytes, threads: int, precision: str) -> None:
-        python = _environment()
+        from benchmarks.environments import interpreter  # noqa: PLC0415 - not there for the script
+
+        python = interpreter("openvino")
         self._scratch = tempfile.TemporaryDirectory()
         graph = Path(self._scratch.name) / "model.onnx"
         graph.write_bytes(model)
@@ -55,15 +53,6 @@ class OpenVino:
         size = CLASSES * tensor.size * 4
         probabilities = np.frombuffer(self._process.stdout.read(size), np.float32)
         return probabilities.reshape(CLASSES, *tensor.shape[1:]), float(cpu_s), float(wall_s)
-
-
-def _environment() -> Path:
-    """The interpreter of the environment, which is made if it is not there."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS)], check=True)
-    return python
 
 
 def _answer() -> None:

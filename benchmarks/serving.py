@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
+from benchmarks.environments import interpreter
 from benchmarks.processes import REPOSITORY, Server, first_answer, free_port
 from benchmarks.requests import example_png, processor
 from model_store.seeding import seed
 from model_store.store import ModelStore
 
 HOME = Path(__file__).parent
-ENVIRONMENTS = REPOSITORY / "runs" / "peers"
 CONNECTIONS = (1, 4, 16)
 BOUNDARY = "c0ffee"
 
@@ -143,7 +143,7 @@ def _contenders(store: Path, version: Path) -> list[Contender]:
     ]
     for engine in ("plain", "ours"):
         for name, command in _PEERS.items():
-            python = _environment(name)
+            python = interpreter(name)
             contenders.append(
                 Contender(
                     f"{name}, {'ONNX Runtime as it comes' if engine == 'plain' else 'our engine'}",
@@ -172,16 +172,6 @@ _PEERS: dict[str, Callable[[Path, int], list[str]]] = {
         *(str(bin_ / "python"), "mosec_app.py", "--address", "127.0.0.1", "--port", str(port)),
     ],
 }
-
-
-def _environment(name: str) -> Path:
-    """The interpreter of a peer's environment, which is made if it is not there."""
-    python = ENVIRONMENTS / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
-        requirements = HOME / "peers" / f"{name}.txt"
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)], check=True)
-    return python
 
 
 def _bodies(folder: Path) -> dict[bool, tuple[Path, str]]:
