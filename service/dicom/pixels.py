@@ -42,7 +42,8 @@ def displayed(frame: DecodedFrame, layout: Layout, header: Any) -> NDArray[np.ui
             raise ImageUndecodable("The colour palette cannot be used. Send the instance anew.") from error
     if pixels.shape != (layout.rows, layout.columns, 3):
         raise ImageUndecodable("The pixels have another number of colours than the header says.")
-    return np.clip(pixels >> max(bits - 8, 0), 0, 255).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.clip(pixels >> max(bits - 8, 0), 0, 255).astype(np.uint8)
+    return shown
 
 
 def _grey(pixels: Pixels, layout: Layout, header: Any) -> NDArray[np.uint8]:

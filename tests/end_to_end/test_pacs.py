@@ -153,7 +153,7 @@ def referenced(header: object) -> set[str]:
     return found
 
 
-def await_answers(orthanc: Orthanc, number: int, seconds: float = 180) -> None:
+def await_answers(orthanc: Orthanc, number: int, seconds: float = 600) -> None:
     """Returns once there are so many results, or fails."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -165,7 +165,8 @@ def test_what_a_header_makes_of_stored_values_is_made_of_them(stored: NDArray[An
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
 def test_half_a_rescale_is_refused(keyword: str) -> None:
     """The window would be of values that nobody knows."""
-    source = read(part10(instance(GREY, WindowCenter=128, WindowWidth=256, **{keyword: 2})))
+    others: dict[str, Any] = {keyword: 2}
+    source = read(part10(instance(GREY, WindowCenter=128, WindowWidth=256, **others)))
 
     with pytest.raises(ImageUndecodable, match="rescale"):
         source.displayed(0)
@@ -174,7 +175,9 @@ def test_half_a_rescale_is_refused(keyword: str) -> None:
 @pytest.mark.parametrize(("bits", "planar"), [(8, 1), (12, 0), (16, 0), (16, 1)])
 def test_colours_become_their_8_highest_bits(bits: int, planar: int) -> None:
     """Of 12 stored bits too; whether the colours of a pixel lie side by side or not."""
-    stored = np.repeat(GREY[..., np.newaxis], 3, axis=2).astype(np.uint8 if bits == 8 else np.uint16) << (bits - 8)
+    stored: NDArray[Any] = np.repeat(GREY[..., np.newaxis], 3, axis=2)
+    if bits > 8:
+        stored = stored.astype(np.uint16) << (bits - 8)
     made = instance(stored, BitsStored=bits, HighBit=bits - 1, PlanarConfiguration=planar)
     if planar:
         made.PixelData = np.ascontiguousarray(stored.transpose(2, 0, 1)).tobytes()
