@@ -37,6 +37,7 @@ NEVER_ANSWERED = {
     service.errors.PacsRefused,  # likewise
     service.errors.PacsUnavailable,  # likewise
     service.errors.OutputsExist,  # likewise
+    service.errors.ArchiveUnusable,  # the command line's
     service.errors.VideoUnusable,  # the command line's
     service.errors.SettingsInvalid,  # likewise
     service.errors.SpacingInvalid,  # becomes parameter_invalid where the parameter is checked
