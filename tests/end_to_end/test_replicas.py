@@ -51,6 +51,8 @@ KILL_S = 10.0
 DELAY_S = 10.0
 """After a promotion nobody answers with another version: as docs/replicas.md says."""
 CLIENTS = 4
+PAUSE_S = 0.1
+"""Of each client between an answer and its next request: a replica that starts must find time on a small machine."""
 SEED = 9
 
 
@@ -180,7 +182,7 @@ class Answer:
 
 
 class Load:
-    """Clients that ask without a pause, and compare each mask with the one that the version it names must give."""
+    """Clients that ask again and again, and compare each mask with the one that the version it names must give."""
 
     def __init__(self, site: Site, content: bytes) -> None:
         self.answers: list[Answer] = []
@@ -209,7 +211,7 @@ class Load:
 
     def _ask_on(self) -> None:
         with self._client() as client:
-            while not self._over.is_set():
+            while not self._over.wait(PAUSE_S):
                 asked_s = time.monotonic()
                 version, outcome = "", "lost"
                 try:
