@@ -4,11 +4,10 @@ import json
 import os
 import platform
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -172,16 +171,15 @@ def _faster(took: Seconds, random: np.random.Generator) -> Seconds:
 
 def _asked(address: str, body: bytes, arrivals: Seconds, at_once: int) -> tuple[Seconds, int]:
     """Asks at these times, whoever waits for an answer; how long each took, and the size of an answer."""
-    local = threading.local()
     since = time.perf_counter()
 
     def ask(due_s: float) -> tuple[float, int]:
-        if not hasattr(local, "connection"):
-            local.connection = HTTPConnection(address, timeout=300)
         begun = since + due_s if at_once > 1 else time.perf_counter()
-        local.connection.request("POST", "/v1/segment", body, JSON)
-        answer = local.connection.getresponse()
-        size = len(answer.read())
+        # Each on a connection of its own: the service closes one that is idle for a while.
+        with closing(HTTPConnection(address, timeout=300)) as connection:
+            connection.request("POST", "/v1/segment", body, JSON)
+            answer = connection.getresponse()
+            size = len(answer.read())
         if answer.status != 200:
             raise RuntimeError(f"The service answered {answer.status}.")
         return time.perf_counter() - begun, size
