@@ -61,7 +61,8 @@ def describe(
     environment = {
         "code_commit": code_commit(),
         "started_from": start.digest if start else None,
-        "taught_by": str(taught_by) if taught_by else None,
+        # its name, not where it lies: what is written here may be published
+        "taught_by": "/".join(taught_by.resolve().parts[-2:]) if taught_by else None,
         "start_known": bool(start and start.learnt_from),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},

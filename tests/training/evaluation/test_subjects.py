@@ -307,6 +307,18 @@ def test_what_a_teacher_has_seen_is_its_pupils_too(records: Sequence[Record], tm
         check_teacher(teacher, Split(parts.train, parts.validation, before.train[:1], ()))
 
 
+def test_a_teacher_is_named_without_where_it_lies(records: Sequence[Record], tmp_path: Path) -> None:
+    """What is written of a run may be published."""
+    parts, configuration = split(records, 0), read_configuration("default")
+    teacher, pupil = (RunFolder(tmp_path / name / "fold-0") for name in ("teacher", "pupil"))
+    describe(teacher, configuration, parts)
+    describe(pupil, configuration, parts, taught_by=teacher.path)
+    written = pupil.environment_file.read_text()
+
+    assert "teacher/fold-0" == json.loads(written)["taught_by"]
+    assert str(tmp_path) not in written
+
+
 @pytest.mark.requirement("TRAIN-4")
 def test_what_was_learnt_before_is_not_forgotten(
     records: Sequence[Record],
