@@ -89,7 +89,9 @@ def test_the_server_and_its_models_describe_themselves(triton: InferenceServerCl
     assert not triton.is_model_ready("other")
     assert (["1", "2"], ["image"]) == (metadata["versions"], [each["name"] for each in metadata["inputs"]])
     assert 8 == configuration["max_batch_size"]
-    assert [("1", ""), ("2", "It is loaded when it is first asked.")] == [(i["version"], i["reason"]) for i in index]
+    assert [("efsnet", "1", "READY"), ("efsnet", "2", "READY")] == [
+        (i["name"], i["version"], i["state"]) for i in index
+    ]
 
 
 @pytest.mark.parametrize("packed", [None, "gzip", "deflate"])

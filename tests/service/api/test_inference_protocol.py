@@ -5,6 +5,7 @@ import gzip
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from httpx2 import Response
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from model_store.manifest import Draft
+from model_store.store import ModelStore
 from service.api.inference_protocol.schemas import MAX_BATCH
 from service.api.inference_protocol.tensors import mask_content
 from tests.service.conftest import PNG, Start, code_of, encoded
@@ -252,6 +255,22 @@ def test_metadata_says_what_goes_in_and_comes_out(client: TestClient) -> None:
 
 
 @pytest.mark.requirement("INF-3")
+def test_the_index_tells_which_versions_are_loaded_when_they_are_asked(
+    start: Start, published_store: ModelStore, tiny_draft: Draft, tiny_contents: Mapping[str, bytes], image: bytes
+) -> None:
+    """Their first answer takes longer."""
+    published_store.publish("efsnet", tiny_draft, tiny_contents)
+    client = start()
+
+    def index() -> list[tuple[str, str]]:
+        listed = client.post("/v2/repository/index").json()
+        return [(each["version"], each["reason"]) for each in listed]
+
+    assert [("1", ""), ("2", "It is loaded when it is first asked.")] == index()
+    assert client.post("/v2/models/efsnet/versions/2/infer", json=question(image)).is_success
+    assert [("1", ""), ("2", "")] == index()
+
+
 def test_ready_means_what_it_means_elsewhere(start: Start, tmp_path: Path) -> None:
     """503 with the reason while no version answers; alive all the same."""
     client = start(store=tmp_path / "empty", model="missing")
