@@ -370,16 +370,16 @@ def test_a_camera_is_followed_live(camera: Browser, served: str) -> None:
     context.close()
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a service keeps corrections."""
-    return tmp_path_factory.mktemp("corrections") / "ours"
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where a service keeps corrections: of each test its own, since one picture cannot be of two patients."""
+    return tmp_path / "corrections" / "ours"
 
 
-@pytest.fixture(scope="module")
-def correcting(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def correcting(kept: Path, tmp_path: Path) -> Iterator[str]:
     """Address of a service that keeps corrections."""
-    folder = tmp_path_factory.mktemp("correcting")
+    folder = tmp_path / "correcting"
     command = [sys.executable, "-m", "service", "serve"]
     with serve(command, folder / "store", EFSNET_STATE=str(folder / "state"), EFSNET_CORRECTIONS=str(kept)) as url:
         yield url
@@ -422,7 +422,7 @@ def test_an_experts_correction_is_saved_and_can_be_learnt_from(
     assert as_answered == marked_pixels(opened)
     context.close()
 
-    record = read([kept])[-1]  # what was saved last takes the place of what was accepted before
+    (record,) = read([kept])  # what was saved last takes the place of what was accepted before
     assert "benign" == record.kind
     assert {0, 1} == set(np.unique(record.read_reference()).tolist())
 
