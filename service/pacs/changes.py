@@ -48,6 +48,9 @@ class ChangeLog:
         self._queue = queue
         self._cursor = cursor
         self._days = days
+        self._since = self._oldest()
+        """When the oldest image was changed that a log which is read from its beginning is asked for: as it was when
+        we first looked, whenever Orthanc first answers, so that what comes meanwhile is new."""
         self._series: dict[str, tuple[str, str] | None] = {}
         """Study and Series Instance UID of ultrasound series by Orthanc's own id, None of others."""
 
@@ -67,6 +70,7 @@ class ChangeLog:
             last, changes, done = int(page["Last"]), page["Changes"], bool(page.get("Done", True))
             if last < position.last:
                 _LOG.warning("the change log begins anew: Orthanc's database was replaced")
+                self._since = self._oldest()
                 self._cursor.move(kept, str(Position()))
                 return True
             for change in changes:
@@ -107,5 +111,8 @@ class ChangeLog:
 
     def _is_old(self, date: str) -> bool:
         """Whether it is for the backfill: a log that is read from its beginning may tell of many years."""
-        at = datetime.strptime(date, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        return at < datetime.now(UTC) - timedelta(days=self._days)
+        return datetime.strptime(date, "%Y%m%dT%H%M%S").replace(tzinfo=UTC) < self._since
+
+    def _oldest(self) -> datetime:
+        # Orthanc tells whole seconds.
+        return datetime.now(UTC).replace(microsecond=0) - timedelta(days=self._days)

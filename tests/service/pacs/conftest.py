@@ -50,6 +50,8 @@ class FakePacs:
     def __init__(self) -> None:
         self.instances: dict[str, tuple[Dataset, bytes]] = {}
         self.changes: list[str] = []
+        self.changed_at = "20260102T101112"
+        """When all that it holds came, as the change log says it."""
         self.requests: list[httpx2.Request] = []
         self.most = 10**6
         """Matches that it sends at once, however many are asked for."""
@@ -126,7 +128,7 @@ class FakePacs:
         if parts == ["changes"]:
             since, limit = int(request.url.params["since"]), int(request.url.params["limit"])
             page = [
-                {"ChangeType": "NewInstance", "ID": uid, "Seq": number, "Date": "20260102T101112"}
+                {"ChangeType": "NewInstance", "ID": uid, "Seq": number, "Date": self.changed_at}
                 for number, uid in enumerate(self.changes, 1)
             ][since:][:limit]
             last = page[-1]["Seq"] if page else len(self.changes)

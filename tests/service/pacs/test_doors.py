@@ -100,6 +100,21 @@ def test_a_first_look_leaves_the_old_to_the_backfill(pacs: FakePacs, connect: Co
     assert ordered(connection) == {"1.2.1.2"}
 
 
+def test_what_comes_before_the_first_look_succeeds_is_new(pacs: FakePacs, connect: Connect) -> None:
+    """Orthanc is away as the service starts: whatever came since is not for the backfill."""
+    connection = connect()
+    log = log_of(connection, days=0)
+    pacs.fails = lambda _: httpx2.Response(503)
+    with pytest.raises(PacsUnavailable):
+        log.read()
+    pacs.changed_at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    pacs.add(image(1))
+    pacs.fails = lambda _: None
+    log.read()
+
+    assert ordered(connection) == {"1.2.1.1"}
+
+
 def test_the_cursor_stays_where_a_page_was_not_done(pacs: FakePacs, connect: Connect) -> None:
     """Orthanc fails in the middle: all of the page is read again."""
     pacs.add(image(1))
