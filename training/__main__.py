@@ -94,7 +94,7 @@ def train(
     from training.datasets.splits import split_by
     from training.evaluation.subjects import evaluate_run
     from training.evaluation.unseen import check_start, check_teacher, learnt_by
-    from training.processes import is_first, is_restarted
+    from training.processes import Launch, is_first
     from training.provenance import Start, describe
     from training.publishing import network_from_version
     from training.run import Beginning, Machine, check_accelerator
@@ -106,8 +106,11 @@ def train(
         raise RunUnusable("--from names a version of a model store: say which with --store.")
     folder = RunFolder(out)
     first_process = is_first()
-    resume = resume or (is_restarted() and folder.configuration_file.exists())
-    if first_process and folder.configuration_file.exists() and not resume:
+    launch = Launch.read()
+    begun = first_process and folder.configuration_file.exists()
+    # Where torchrun starts the command once more it says nothing of it that all processes could rely on.
+    resume = resume or bool(begun and launch and launch.restarts)
+    if begun and not resume:
         raise RunUnusable(f"{out} holds a run already: go on with --resume, or name another folder.")
     check_accelerator(accelerator)
     configuration = folder.resumed(config, seed) if resume else read_configuration(config or "default", seed=seed)

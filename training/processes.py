@@ -4,29 +4,20 @@ On one machine Lightning starts them. On several, `torchrun` starts the command 
 https://docs.pytorch.org/docs/stable/elastic/run.html, "Environment Variables".
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # torch forgot it
+import pytorch_lightning as lightning
+from pytorch_lightning.callbacks import Callback
+from torch.distributed import all_gather_object
 
 from training.errors import RunUnusable
-
-PATIENCE = timedelta(minutes=10)
-"""How long the others are waited for: they read all images first."""
 
 
 def is_first() -> bool:
     """Whether this process writes the run, evaluates it and speaks; to be asked before Lightning starts others."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
-
-
-def is_restarted() -> bool:
-    """Whether `torchrun --max-restarts` has started the command once more, after a process was lost."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +28,74 @@ class Launch:
         rank: Of the process among all, from 0.
         processes: On all machines.
         here: On this machine; as many as on each other one.
+        restarts: How often all are started once more after one was lost.
     """
 
     rank: int
     processes: int
     here: int
+    restarts: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Launch | None":
         """None where this process was not started by it.
 
         Raises:
-            RunUnusable: Machines have different numbers of processes.
+            RunUnusable: Machines have different numbers of processes; or processes that are started once more would
+                find the addresses of those before them, and wait for those.
         """
         if "TORCHELASTIC_RUN_ID" not in environment:
             return None
-        rank, processes, here = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        names = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_MAX_RESTARTS")
+        rank, processes, here, restarts = (int(environment.get(name, "0")) for name in names)
         if processes % here:
             raise RunUnusable("Each machine takes the same number of processes: give all the same --nproc-per-node.")
-        return cls(rank, processes, here)
+        # One store serves all starts otherwise, whose keys torch does not tell apart.
+        if restarts and processes > here and environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            raise RunUnusable(
+                "With --max-restarts, give torchrun TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment on each "
+                "machine: else it may wait for ever for processes that are lost."
+            )
+        return cls(rank, processes, here, restarts)
 
     @property
     def machines(self) -> int:
         """Number of machines."""
         return self.processes // self.here
 
-    def store(self) -> Store:
-        """Where all processes of this start can leave word for each other."""
-        port = int(os.environ["MASTER_PORT"])
-        start = f"efsnet/{os.environ['TORCHELASTIC_RUN_ID']}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-        return PrefixStore(start, TCPStore(os.environ["MASTER_ADDR"], port, is_master=False, timeout=PATIENCE))
+
+class Agreement(Callback):
+    """Stops all processes where they are not at the same run; else they would train, and nobody would know on what."""
+
+    def __init__(self, facts: Callable[[], Mapping[str, str]]) -> None:
+        """Keeps what to ask.
+
+        Args:
+            facts: Gives what must be the same, by what a person calls it.
+        """
+        super().__init__()
+        self._facts = facts
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002 (Lightning gives them)
+        """Compares, as soon as all processes have found each other.
+
+        Raises:
+            RunUnusable: Something is not the same, on whichever machine.
+        """
+        everyone: list[dict[str, str]] = [{}] * trainer.world_size
+        all_gather_object(everyone, self._facts())
+        check_agreement(everyone)
 
 
-def agree(launch: Launch, store: Store, facts: Callable[[], Mapping[str, str]]) -> None:
-    """Makes sure that all processes are at the same run; else they would train, and nobody would know on what.
+def check_agreement(facts: Sequence[Mapping[str, str]]) -> None:
+    """Makes sure that all processes know the same facts.
 
     Args:
-        launch: Of this process.
-        store: Of all of them.
-        facts: Gives what must be the same, by what it is; asked when the first process has begun the run.
+        facts: Of each process.
 
     Raises:
-        RunUnusable: Something is not, on whichever machine.
+        RunUnusable: They do not.
     """
-    if launch.rank == 0:
-        store.set("first", json.dumps(_digests(facts())))
-        words = [store.get(f"word of {rank}").decode() for rank in range(1, launch.processes)]
-        store.set("verdict", next(filter(None, words), ""))
-    else:
-        first = json.loads(store.get("first"))
-        differing = [name for name, digest in _digests(facts()).items() if first.get(name) != digest]
-        store.set(f"word of {launch.rank}", f"{differing[0]} is not the same everywhere." if differing else "")
-    if verdict := store.get("verdict").decode():
-        raise RunUnusable(f"{verdict} Process {launch.rank} of {launch.processes} stops.")
-
-
-def _digests(facts: Mapping[str, str]) -> dict[str, str]:
-    return {name: hashlib.sha256(fact.encode()).hexdigest() for name, fact in facts.items()}
+    for name, fact in facts[0].items():
+        if any(other.get(name) != fact for other in facts):
+            raise RunUnusable(f"{name} is not the same in all processes.")

@@ -1,7 +1,7 @@
 """A training run: fitting a network by a recipe, with a state to resume from."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,7 +25,7 @@ from training.errors import RunUnusable
 from training.learner import Learner
 from training.networks import build
 from training.networks.wide import fold, widen
-from training.processes import Launch, agree
+from training.processes import Agreement, Launch
 from training.provenance import digest_of
 from training.run_folder import RunFolder
 from training.specification import input_specification
@@ -108,7 +108,7 @@ def train(
     if bool(configuration.loss.distillation) != bool(beginning.teacher):
         raise RunUnusable("A recipe with distillation needs a teacher, and no other can have one.")
     checkpoint = folder.newest_checkpoint()
-    machine = _shared(machine, configuration, lambda: _facts(folder, configuration, split, checkpoint))
+    machine = _shared(machine, configuration)
     lightning.seed_everything(configuration.seed, verbose=False)
     source = input_specification(configuration.source)
     train_part = read_samples(split.train, source)
@@ -122,7 +122,8 @@ def train(
     if configuration.widened:
         widen(network)
     learner = Learner(network, configuration, compiled=machine.compiled)
-    trainer = _trainer(folder, configuration, machine)
+    agreement = Agreement(lambda: _facts(folder, configuration, split, checkpoint))
+    trainer = _trainer(folder, configuration, machine, [agreement] if machine.processes > 1 else [])
     parts = Parts(configuration, train_part, validation_part)
     if configuration.choose != "last" and not split.validation:
         raise RunUnusable("A recipe that chooses weights by the validation loss needs a validation part.")
@@ -149,13 +150,16 @@ def check_accelerator(accelerator: str) -> None:
         raise RunUnusable("There is no GPU that torch can use: leave --accelerator out, or install torch's CUDA build.")
 
 
-def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) -> lightning.Trainer:
+def _trainer(
+    folder: RunFolder, configuration: Configuration, machine: Machine, more: list[Callback]
+) -> lightning.Trainer:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // machine.devices))
-    callbacks: list[Callback] = [
+    callbacks = [
+        *more,
         ModelCheckpoint(
             folder.checkpoints, "{step}", monitor="step", mode="max", save_top_k=2, save_on_train_epoch_end=True
-        )
+        ),
     ]
     if configuration.choose == "lowest_validation_loss":
         callbacks.append(
@@ -188,14 +192,11 @@ def _trainer(folder: RunFolder, configuration: Configuration, machine: Machine) 
     )
 
 
-def _shared(machine: Machine, configuration: Configuration, facts: Callable[[], dict[str, str]]) -> Machine:
-    """The machines that share the run, at the same one."""
-    launch = Launch.read()
-    machine = machine.launched(launch)
+def _shared(machine: Machine, configuration: Configuration) -> Machine:
+    """The machines that share the run, and can share each batch."""
+    machine = machine.launched(Launch.read())
     if uneven := [phase.batch for phase in configuration.phases if phase.batch % machine.processes]:
         raise RunUnusable(f"A batch of {uneven[0]} images cannot be shared by {machine.processes} processes.")
-    if launch:
-        agree(launch, launch.store(), facts)
     return machine
 
 

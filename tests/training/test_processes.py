@@ -7,17 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from torch.distributed import HashStore  # type: ignore[attr-defined]  # torch forgot it
 
 from training.errors import RunUnusable
-from training.processes import Launch, agree
+from training.processes import Launch, check_agreement
 from training.run import Machine
 from training.run_folder import RunFolder
 
@@ -31,7 +28,7 @@ def test_torchrun_says_how_many_machines_there_are() -> None:
     """And without it nobody does."""
     launch = Launch.read(TORCHRUN)
 
-    assert Launch(rank=3, processes=4, here=2) == launch
+    assert Launch(rank=3, processes=4, here=2, restarts=0) == launch
     assert Machine(devices=2, machines=2) == Machine().launched(launch) == Machine(devices=2).launched(launch)
     assert Launch.read({"LOCAL_RANK": "1"}) is None
     assert Machine(devices=2) == Machine(devices=2).launched(None)
@@ -45,37 +42,26 @@ def test_machines_of_unlike_numbers_are_refused() -> None:
         Machine(devices=3).launched(Launch.read(TORCHRUN))
 
 
-def told(facts: Sequence[dict[str, str]]) -> list[str]:
-    """What each of several processes that agree on facts is told; nothing where all is well."""
-    store = HashStore()
-    store.set_timeout(timedelta(seconds=60))
-    words = ["unheard"] * len(facts)
+def test_starts_that_torch_does_not_tell_apart_are_refused() -> None:
+    """Whoever is started once more would wait for those of the start before."""
+    restarting = TORCHRUN | {"TORCHELASTIC_MAX_RESTARTS": "2"}
+    with pytest.raises(RunUnusable, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        Launch.read(restarting | {"TORCHELASTIC_USE_AGENT_STORE": "True"})
 
-    def process(rank: int) -> None:
-        try:
-            agree(Launch(rank, len(facts), 1), store, lambda: facts[rank])
-            words[rank] = ""
-        except RunUnusable as error:
-            words[rank] = str(error)
-
-    threads = [Thread(target=process, args=(rank,)) for rank in range(len(facts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return words
+    launch = Launch.read(restarting | {"TORCHELASTIC_USE_AGENT_STORE": "False"})
+    assert launch is not None
+    assert launch.restarts == 2
 
 
 def test_processes_at_the_same_run_go_on() -> None:
     """However many."""
-    assert ["", "", ""] == told([{"The data set": "BUSI", "The state": ""}] * 3)
+    check_agreement([{"The data set": "BUSI", "The state": ""}] * 3)
 
 
-def test_all_stop_where_one_is_at_another_run() -> None:
-    """And each says what differs: none waits for the one that stopped."""
-    words = told([{"The data set": "BUSI"}, {"The data set": "BUSI"}, {"The data set": "another copy"}])
-
-    assert all("The data set is not the same everywhere" in word for word in words)
+def test_processes_at_different_runs_stop() -> None:
+    """Told what differs, whichever differs, so that none waits for the one that stopped."""
+    with pytest.raises(RunUnusable, match="The data set is not the same"):
+        check_agreement([{"The data set": "BUSI"}, {"The data set": "BUSI"}, {"The data set": "another copy"}])
 
 
 needs_network = pytest.mark.skipif(not all(map(shutil.which, ("unshare", "ip"))), reason="needs unshare and ip")
@@ -84,16 +70,22 @@ ALONE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])
 
 BOTH = """
 ip link set lo up
+arguments=("${@:3}")
 for node in 0 1; do
     "$1" -m torch.distributed.run --nnodes=2 --nproc-per-node=1 --rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:29500 \\
-        --rdzv-id=run --local-addr=127.0.0.1 --max-restarts="$2" "${@:3}" &
+        --rdzv-id=run --local-addr=127.0.0.1 --max-restarts="$2" "${arguments[@]//NODE/$node}" &
 done
 wait -n || failed=1
 wait -n || failed=1
 exit ${failed:-0}
 """
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
 
 
 def train(data: Path, out: Path, *options: str) -> list[str]:
@@ -102,9 +94,15 @@ def train(data: Path, out: Path, *options: str) -> list[str]:
 
 
 def on_two_nodes(data: Path, out: Path, *options: str, restarts: int = 0) -> subprocess.Popen[bytes]:
-    """The command by torchrun on two nodes."""
+    """The command by torchrun on two nodes, whose number takes the place of NODE; what it says is kept."""
     script = [*ALONE, "bash", "-c", BOTH, "bash", sys.executable, str(restarts)]
-    return subprocess.Popen([*script, *train(data, out, *options)], env=ENVIRONMENT)
+    with said(out).open("ab") as log:
+        return subprocess.Popen([*script, *train(data, out, *options)], env=ENVIRONMENT, stdout=log, stderr=log)
+
+
+def said(out: Path) -> Path:
+    """What the command said about a run."""
+    return out.with_suffix(".log")
 
 
 def kill_the_second(process: subprocess.Popen[bytes], out: Path) -> None:
@@ -128,6 +126,7 @@ def second_process(out: Path) -> int:
 
 
 @pytest.mark.system
+@pytest.mark.timeout(1200)
 @needs_network
 @pytest.mark.requirement("TRAIN-9", "TRAIN-5")
 def test_two_machines_train_what_two_processes_of_one_train(make_busi: MakeBusi, recipe: Path, tmp_path: Path) -> None:
@@ -136,16 +135,33 @@ def test_two_machines_train_what_two_processes_of_one_train(make_busi: MakeBusi,
     one, by_hand, by_itself = tmp_path / "one", tmp_path / "by-hand", tmp_path / "by-itself"
     single = [sys.executable, *train(data, one, "--config", str(recipe), "--devices", "2")]
     subprocess.run([*ALONE, "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *single], check=True, env=ENVIRONMENT)
-    process = on_two_nodes(data, by_hand, "--config", str(recipe))
-    kill_the_second(process, by_hand)
-    assert 0 != process.wait()
-    assert 0 == on_two_nodes(data, by_hand, "--resume").wait()
-    process = on_two_nodes(data, by_itself, "--config", str(recipe), restarts=2)
-    kill_the_second(process, by_itself)
-    assert 0 == process.wait()
+    with on_two_nodes(data, by_hand, "--config", str(recipe)) as process:
+        kill_the_second(process, by_hand)
+    assert 0 != process.returncode
+    with on_two_nodes(data, by_hand, "--resume") as process:
+        pass
+    assert 0 == process.returncode
+    with on_two_nodes(data, by_itself, "--config", str(recipe), restarts=2) as process:
+        kill_the_second(process, by_itself)
+    assert 0 == process.returncode
 
     expected = load_file(RunFolder(one).weights_file)
     for out in (by_hand, by_itself):
         found = load_file(RunFolder(out).weights_file)
         assert all(np.array_equal(expected[name], found[name]) for name in expected)
         assert RunFolder(one).metrics_file.read_text() == RunFolder(out).metrics_file.read_text()
+
+
+@pytest.mark.system
+@pytest.mark.timeout(600)
+@needs_network
+@pytest.mark.requirement("TRAIN-9")
+def test_machines_at_different_runs_stop_and_say_why(make_busi: MakeBusi, recipe: Path, tmp_path: Path) -> None:
+    """Before the first step."""
+    out = tmp_path / "run"
+    with on_two_nodes(make_busi(KINDS), out, "--config", str(recipe), "--seed", "NODE") as process:
+        pass
+
+    assert 0 != process.returncode
+    assert "The recipe is not the same" in " ".join(said(out).read_text().split())
+    assert not RunFolder(out).newest_checkpoint()
