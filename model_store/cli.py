@@ -219,6 +219,8 @@ def sign(
 
 app.command("push")(copies.push)
 app.command("pull")(copies.pull)
+app.command("announce")(copies.announce)
+app.command("follow")(copies.follow)
 app.command("export")(copies.export)
 app.command("import")(copies.take)
 

@@ -29,6 +29,8 @@
   - CopyInvalid: what came from elsewhere is no copy of a version
   - VersionTaken: the number belongs to another version
   - RegistryUnusable: the registry cannot be reached, refuses, or answers something else
+  - PromotionsMissing: there are none to announce, or none to follow
+  - HistoryDiffers: the promotions here and those in the registry do not continue one another
   - DigestInvalid: a text that is no digest
   - StoreUnusable: the folder cannot be read or written
 """
@@ -144,6 +146,14 @@ class VersionTaken(ModelStoreError):
 
 class RegistryUnusable(ModelStoreError):
     """The registry cannot be reached, refuses, or does not answer as one."""
+
+
+class PromotionsMissing(ModelStoreError):
+    """The store has no promotions to announce, or the registry none to follow."""
+
+
+class HistoryDiffers(ModelStoreError):
+    """The promotions in the store and those in the registry do not continue one another; nothing was changed."""
 
 
 class SigningUnavailable(ModelStoreError):

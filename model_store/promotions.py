@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -147,8 +147,7 @@ class PromotionLog:
             if number > newest and not self._exists(number):
                 break
             record = self._record(number)
-            previous = found[-1].digest if found else None
-            if record.promotion.number != number or record.promotion.previous != previous:
+            if not _follows(record.promotion, found):
                 raise ChainBroken(f"{self._path(number)} does not follow from the record before it.")
             found.append(record)
         self._known = tuple(found)
@@ -164,6 +163,16 @@ class PromotionLog:
         )
         written = files.create_exclusively(self._path(promotion.number), str(promotion).encode())
         return promotion if written else None
+
+    def extend(self, count: int, contents: Iterable[bytes]) -> None:
+        """Adds records that were made elsewhere after the first `count`, one by one, as they are.
+
+        They have been found to follow. Where somebody else has written one meanwhile, that stays, and none is added
+        behind it.
+        """
+        for number, content in enumerate(contents, count + 1):
+            if not files.create_exclusively(self._path(number), content):
+                return
 
     def _record(self, number: int) -> Record:
         """The record of this number: the one that is known, where its file is still the same."""
@@ -191,6 +200,31 @@ class PromotionLog:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
+
+
+def continued(seen: Sequence[Record], contents: Iterable[bytes]) -> tuple[Record, ...]:
+    """Those seen, and records from elsewhere behind them, of which nothing is believed before.
+
+    Raises:
+        ChainBroken: One is none, was changed, does not follow from the one before it, or gives another digest to a
+            version than an earlier one.
+    """
+    records = list(seen)
+    digests = {record.promotion.version: record.promotion.digest for record in seen}
+    for content in contents:
+        promotion, number = Promotion.parse(content), len(records) + 1
+        if not _follows(promotion, records):
+            raise ChainBroken(f"What is given as record {number} does not follow from the record before it.")
+        if digests.setdefault(promotion.version, promotion.digest) != promotion.digest:
+            raise ChainBroken(f"Record {number} is of another version {promotion.version} than an earlier record.")
+        records.append(Record(promotion, Digest.of(content), None))
+    return tuple(records)
+
+
+def _follows(promotion: Promotion, records: Sequence[Record]) -> bool:
+    """Whether it is the next one after these."""
+    previous = records[-1].digest if records else None
+    return promotion.number == len(records) + 1 and promotion.previous == previous
 
 
 def standing(promotions: Sequence[Promotion], alias: str) -> list[Promotion]:

@@ -78,7 +78,7 @@ def arrive(store: ModelStore, contents: Mapping[str, bytes], order: Order) -> Ar
     for path in contents.keys() - {MANIFEST, *limits(manifest)}:
         raise FileUnexpected(f"{manifest.name} {manifest.version}: {path!r} was not published with it.")
     with files.temporary(store.root) as folder:
-        arriving = _checked(_written(folder, manifest, contents), order)
+        arriving = checked(_written(folder, manifest, contents), order)
         target = _place(store.root, manifest)
         if present := _standing(store, arriving):
             return Arrival(present, new=_signed(store, present, arriving))
@@ -99,7 +99,13 @@ def _written(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) ->
     return Version.at(place)
 
 
-def _checked(version: Version, order: Order) -> Version:
+def checked(version: Version, order: Order) -> Version:
+    """The version, once it is what was ordered, and whole.
+
+    Raises:
+        IntegrityError: A file is missing, changed or not listed; the digest is not the one ordered; or no trusted key
+            has signed it.
+    """
     if order.digest not in {None, version.digest}:
         raise DigestMismatch(f"{version} has the digest {version.digest}, not {order.digest}.")
     version.contents()

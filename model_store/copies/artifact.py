@@ -39,15 +39,21 @@ class Blob(_Part):
     annotations: Mapping[str, str] = {}
 
 
-class Artifact(_Part):
-    """The manifest of the artifact, which lists what is in it."""
+class Listing(_Part):
+    """The manifest of an artifact, which lists what is in it."""
 
     schema_version: Literal[2] = 2
     media_type: Literal["application/vnd.oci.image.manifest.v1+json"] = MEDIA_TYPE
-    artifact_type: str | None = ARTIFACT_TYPE
+    artifact_type: str | None = None
     config: Blob
     layers: tuple[Blob, ...]
     annotations: Mapping[str, str] = {}
+
+
+class Artifact(Listing):
+    """That of a version."""
+
+    artifact_type: str | None = ARTIFACT_TYPE
 
     @classmethod
     def of(cls, contents: Mapping[str, bytes]) -> Self:
@@ -59,8 +65,8 @@ class Artifact(_Part):
         manifest = Manifest.parse(contents[MANIFEST])
         limits(manifest)
         return cls(
-            config=_blob(MANIFEST, contents[MANIFEST], CONFIGURATION_TYPE),
-            layers=tuple(_blob(path, content) for path, content in contents.items() if path != MANIFEST),
+            config=blob_of(MANIFEST, contents[MANIFEST], CONFIGURATION_TYPE),
+            layers=tuple(blob_of(path, content) for path, content in contents.items() if path != MANIFEST),
             annotations={
                 TITLE: f"{manifest.name} {manifest.version}",
                 "org.opencontainers.image.version": str(manifest.version),
@@ -110,5 +116,6 @@ class Artifact(_Part):
         return listed
 
 
-def _blob(path: str, content: bytes, media_type: str = "application/octet-stream") -> Blob:
+def blob_of(path: str, content: bytes, media_type: str = "application/octet-stream") -> Blob:
+    """How a file of this path is listed."""
     return Blob(media_type=media_type, digest=Digest.of(content), size=len(content), annotations={TITLE: path})

@@ -1,8 +1,11 @@
-"""`push`, `pull`, `export` and `import`, of which `model_store.cli` makes commands."""
+"""`push`, `pull`, `announce`, `follow`, `export` and `import`, of which `model_store.cli` makes commands."""
 
-from collections.abc import Mapping
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -10,8 +13,9 @@ from model_store.copies import archive
 from model_store.copies.arrival import Order, arrive
 from model_store.copies.repository import Access, Repository
 from model_store.digest import Digest
-from model_store.errors import SignatureInvalid, SignatureUntrusted
+from model_store.errors import ModelStoreError, SignatureInvalid, SignatureUntrusted
 from model_store.options import DEFAULT_STORE, Model, Reference, Store
+from model_store.promotions import Promotion
 from model_store.signatures import RELEASE_KEYS, TrustedKeys, verify
 from model_store.store import ModelStore
 from model_store.version import Version
@@ -72,6 +76,63 @@ def pull(
     _take(store, contents, order)
 
 
+def announce(
+    repository: RepositoryName,
+    *,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+    ca: Authority = None,
+    plain_http: PlainHttp = False,
+) -> None:
+    """Copy all promotion records to an OCI registry, for other stores to follow. The versions must be there."""
+    from model_store.copies import history
+    from model_store.copies.registry import connected
+
+    with connected(Repository.parse(repository), Access.of_environment(ca, plain_http=plain_http)) as registry:
+        new = history.announce(ModelStore(store), model, registry)
+    typer.echo(f"{repository}:{history.TAG} has all promotion records of {model} now, of which it lacked {new}.")
+
+
+def follow(
+    repository: RepositoryName,
+    *,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    trusted: Trusted = None,
+    store: Store = DEFAULT_STORE,
+    model: Model = "efsnet",
+    ca: Authority = None,
+    plain_http: PlainHttp = False,
+) -> None:
+    """Follow what is announced in an OCI registry, for ever: versions into the store first, then their promotions."""
+    from model_store.copies import history
+    from model_store.copies.registry import connected
+
+    place, access = Repository.parse(repository), Access.of_environment(ca, plain_http=plain_http)
+    models, order = ModelStore(store), _order(model, None, trusted)
+    if not once:
+        signal.signal(signal.SIGTERM, _ended)
+    trouble = ""
+    while True:
+        try:
+            with connected(place, access) as registry:
+                while True:
+                    _tell_promotions(history.follow(models, registry, order))
+                    if trouble:
+                        typer.echo(f"{place} is followed again.")
+                        trouble = ""
+                    if once:
+                        return
+                    time.sleep(every)
+        except ModelStoreError as error:
+            if once:
+                raise
+            if str(error) != trouble:  # said once, tried until it succeeds
+                typer.secho(f"Not followed: {error}", fg=typer.colors.RED, err=True)
+            trouble = str(error)
+        time.sleep(every)
+
+
 def export(
     reference: Reference,
     file: Annotated[Path, typer.Argument(help="Archive to write, such as efsnet-2.tar.")],
@@ -114,6 +175,17 @@ def _take(store: Path, contents: Mapping[str, bytes], order: Order) -> None:
         _tell_signature(arrival.version)
     if arrival.new:
         typer.echo(f"To serve it: python -m model_store promote {arrival.version.number} --why REASON")
+
+
+def _tell_promotions(promotions: Sequence[Promotion]) -> None:
+    for promotion in promotions:
+        names = "nothing" if promotion.action == "withdraw" else f"version {promotion.version}"
+        typer.echo(f"{promotion.alias} names {names} now (promotion record {promotion.number}).")
+
+
+def _ended(*_: object) -> NoReturn:
+    """Whatever it waits for; as the first process of a container it would not be ended by itself."""
+    sys.exit(0)
 
 
 def _tell_signature(version: Version) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model_store import files
 from model_store.digest import Digest
 from model_store.errors import ChainBroken
-from model_store.promotions import Decision, Forced, Promotion, PromotionLog, standing
+from model_store.promotions import Decision, Forced, Promotion, PromotionLog, continued, standing
 from model_store.seal import sealed
 
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20).filter(
@@ -234,3 +234,15 @@ def test_another_chain_in_its_place_is_found(remembering: PromotionLog, tmp_path
 def test_a_young_record_is_read_again(log: PromotionLog) -> None:
     """Two changes within a tick of the file system's clock look like one."""
     assert log.read()[0] is not log.read()[0]
+
+
+def test_records_from_elsewhere_give_a_version_one_digest(tmp_path: Path) -> None:
+    """A store in which two records contradict each other could not load it."""
+    other = PromotionLog(tmp_path / "other")
+    other.append((), decision(1))
+    other.append(other.read(), decision(1).model_copy(update={"digest": Digest.of(b"another")}))
+    first, second = other.contents().values()
+
+    for seen, rest in (((), [first, second]), (continued((), [first]), [second])):
+        with pytest.raises(ChainBroken, match="another version 1 than an earlier record"):
+            continued(seen, rest)
