@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ from service.api.inference_protocol.schemas import (
 from service.errors import InferenceRequestInvalid
 
 OUTPUTS: Mapping[Output, Datatype] = {"mask": "UINT8", "summary": "BYTES"}
+
+MOST_COMMAS = 1000
+"""In the JSON of a request, which has few members: each one too many would be a fault to be told of, and ten megabytes
+of those take gigabytes of memory. Base64 has no comma."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -58,6 +63,8 @@ def read(body: bytes, json_bytes: int | None) -> Inference:
     head = len(body) if json_bytes is None else json_bytes
     if head > len(body):
         raise InferenceRequestInvalid("The body ends within the JSON: Inference-Header-Content-Length is its length.")
+    if body.count(b",", 0, head) > MOST_COMMAS:
+        raise InferenceRequestInvalid("The JSON has more members than a request can have.")
     try:
         request = InferenceRequest.model_validate_json(body[:head])
     except ValidationError as error:
@@ -87,7 +94,7 @@ def _images(given: RequestInput, behind: bytes) -> tuple[bytes, ...]:
         raise InferenceRequestInvalid(f"binary_data_size of `{INPUT}` is not the length of what is behind the JSON.")
     if (size is None) == (given.data is None):
         raise InferenceRequestInvalid(f"`{INPUT}` has `data`, or `binary_data_size` and what it tells of: one of them.")
-    images = tuple(_elements(behind) if given.data is None else _decoded(given.data))
+    images = tuple(islice(_elements(behind) if given.data is None else _decoded(given.data), number + 1))
     if len(images) != number:
         raise InferenceRequestInvalid(f"`{INPUT}` does not hold as many files as its shape says.")
     return images

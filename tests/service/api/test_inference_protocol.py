@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ from starlette.testclient import TestClient
 from model_store.manifest import Draft
 from model_store.store import ModelStore
 from service.api.inference_protocol.schemas import MAX_BATCH
-from service.api.inference_protocol.tensors import mask_content
+from service.api.inference_protocol.tensors import mask_content, read
+from service.errors import InferenceRequestInvalid
 from tests.service.conftest import PNG, Start, code_of, encoded
 
 URL = "/v2/models/efsnet/infer"
@@ -234,6 +236,33 @@ def test_a_packed_request_is_unpacked_as_far_as_it_may_be_large(client: TestClie
     assert ["body_too_large", "form_malformed", "form_malformed", "media_type_unsupported"] == list(
         map(code_of, refused)
     )
+
+
+FAULTS = 200_000
+MANY: dict[str, dict[str, Any]] = {
+    "members": dict.fromkeys(map(str, range(FAULTS)), 1),
+    "inputs": {"inputs": [{}] * FAULTS},
+    "a shape": with_input(shape=[{}] * FAULTS),
+    "data": with_input(data=[{}] * FAULTS),
+    "outputs": {**with_input(), "outputs": [{}] * FAULTS},
+}
+
+
+@pytest.mark.requirement("BAD-4", "INF-2")
+@pytest.mark.parametrize("what", MANY)
+def test_many_faults_take_no_more_memory_than_one(what: str) -> None:
+    """Each of them would be told of, and those of ten megabytes would take gigabytes."""
+    body = json.dumps(MANY[what]).encode()
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(InferenceRequestInvalid):
+            read(body, None)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < 2 * len(body)
 
 
 @pytest.mark.requirement("INF-1")
