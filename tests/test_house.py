@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 from starlette.testclient import TestClient
 
 from service.app import create_app
@@ -25,7 +28,25 @@ def test_images_are_tagged_with_the_version_of_the_project(repository: Path, nam
     """An upgrade that forgets a tag would start the old image."""
     tags = re.findall(r"image: efsnet-[a-z-]+:(\S+)", (repository / name).read_text())
 
-    assert [project_version(repository)] * 2 == tags
+    assert [project_version(repository)] * 3 == tags
+
+
+def test_the_follower_of_compose_is_the_service_s_image_with_another_command(repository: Path) -> None:
+    """Locked up as its neighbours are, with nothing but the store to write to; its command line is one."""
+    services = yaml.safe_load((repository / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    follower, service = services["follower"], services["service"]
+    variables = {"FOLLOW_REPOSITORY": "nowhere", "FOLLOW_OPTIONS": "--once --plain-http"}
+    words = shlex.split(re.sub(r"\$\{(\w+):-\}", lambda found: variables[found[1]], follower["command"]))
+    hardened = ("image", "read_only", "tmpfs", "cap_drop", "security_opt", "pids_limit")
+    refused = subprocess.run(
+        [sys.executable, *follower["entrypoint"][1:], *words], capture_output=True, text=True, check=False
+    )
+
+    assert [service[name] for name in hardened] == [follower[name] for name in hardened]
+    assert {"store:/store"} == {volume for volume in follower["volumes"] if not volume.endswith(":ro")}
+    assert {"ports", "expose"}.isdisjoint(follower)
+    assert not {*follower["networks"]} & {*service["networks"]}
+    assert (1, "Error: A repository is HOST[:PORT]/PATH") == (refused.returncode, refused.stderr[:39])
 
 
 @pytest.mark.parametrize("name", ["grafana/dashboard.json", "prometheus/alerts.yml"])

@@ -243,6 +243,27 @@ def https_status(port: int, trusting: ssl.SSLContext, path: str) -> int:
         return connection.getresponse().status
 
 
+def test_the_follower_of_a_registry(stack: Stack) -> None:
+    """The profile `follow`: it says what keeps it, changes nothing but the store, and ends when asked to."""
+    (stack.folder / ".env").write_text("FOLLOW_REPOSITORY=127.0.0.1:1/models/efsnet\n", encoding="utf-8")
+    try:
+        stack.compose("--profile", "follow", "up", "--detach", "--no-build", "follower")
+        end = time.monotonic() + 60
+        while not (said := stack.compose("--profile", "follow", "logs", "--no-log-prefix", "follower").stdout):
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        host = stack.container("follower")["HostConfig"]
+        stack.compose("--profile", "follow", "stop", "--timeout", "20", "follower")
+        ended = stack.container("follower")["State"]["ExitCode"]
+    finally:
+        stack.compose("--profile", "follow", "rm", "--stop", "--force", "follower", check=False)
+        (stack.folder / ".env").unlink()
+
+    assert said.startswith("Not followed: 127.0.0.1:1/models/efsnet cannot be reached")
+    assert (True, ["ALL"]) == (host["ReadonlyRootfs"], host["CapDrop"])
+    assert 0 == ended
+
+
 @pytest.mark.requirement("OPS-6")
 def test_a_container_over_its_memory_is_started_again(stack: Stack, image: bytes) -> None:
     """The system ends the service whose container is too small for an image, and Docker starts it again."""

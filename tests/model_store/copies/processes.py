@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from model_store.copies import archive
+from model_store.copies import archive, history
 from model_store.copies.arrival import Order, arrive
 from model_store.copies.registry import connected
 from model_store.copies.repository import Access, Repository
@@ -28,6 +28,28 @@ def pull(store: ModelStore) -> None:
     """Version 2 from the registry that COPY names."""
     with connected(Repository.parse(os.environ["COPY"]), Access()) as registry:
         arrive(store, registry.pull(2), Order("efsnet"))
+
+
+def follow(store: ModelStore) -> None:
+    """What is announced in the registry that COPY names."""
+    with connected(Repository.parse(os.environ["COPY"]), Access()) as registry:
+        history.follow(store, registry, Order("efsnet"))
+
+
+def asked_to_end_between_records(store: ModelStore, action: Action) -> dict[str, object]:
+    """Asks a child to end when it is about to make its first record appear, and tells what readers see then."""
+
+    def end(event: str, _: object) -> None:
+        if event == "os.link":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def act() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+        sys.addaudithook(end)
+        action(store)
+
+    code = ended(forked(act))
+    return {"code": code, "damage": damage(store), "records": len(store.promotions("efsnet"))}
 
 
 def killed_at_random(store: ModelStore, action: Action) -> dict[str, object]:
@@ -58,7 +80,11 @@ def _copied(store: ModelStore, number: int) -> ModelStore:
 
 
 if __name__ == "__main__":
-    scenarios = {"killed_at_every_step": killed_at_every_step, "killed_at_random": killed_at_random}
-    actions: dict[str, Action] = {"import": take, "pull": pull}
+    scenarios = {
+        "asked_to_end_between_records": asked_to_end_between_records,
+        "killed_at_every_step": killed_at_every_step,
+        "killed_at_random": killed_at_random,
+    }
+    actions: dict[str, Action] = {"import": take, "pull": pull, "follow": follow}
     result = scenarios[sys.argv[1]](ModelStore(Path(sys.argv[3])), actions[sys.argv[2]])
     print(json.dumps(result))  # noqa: T201 (read by the test)

@@ -1,10 +1,14 @@
-"""The four commands, as docs/copies.md shows them."""
+"""The commands, as docs/copies.md shows them."""
 
+import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ from model_store.digest import Digest
 from model_store.seeding import SHIPPED
 from model_store.store import ModelStore
 from model_store.version import Version
-from tests.model_store.conftest import Signed
+from tests.model_store.conftest import Publish, Signed
 from tests.model_store.copies.registries import Contents, small_registry
 
 Run = Callable[..., Result]
@@ -56,6 +60,83 @@ def test_a_version_goes_round_by_a_registry(run: Run, elsewhere: ModelStore, sec
     assert f"efsnet 2 is in the store now, intact, {second.digest}." == pulled.stdout.splitlines()[0]
 
 
+def test_promotions_are_announced_and_followed(run: Run, published_store: ModelStore, address: str) -> None:
+    """What is new is told, alias by alias."""
+    published_store.promote("efsnet", "candidate", 1, by="the tests", why="to try")
+    published_store.withdraw("efsnet", "candidate", by="the tests", why="was tried")
+    run("push", "1", address)
+    lacked = [run("announce", address).stdout for _ in range(2)]
+    follow = ("follow", address, "--once", "--store", str(published_store.root.with_name("empty")))
+
+    message = f"{address}:promotions has all promotion records of efsnet now, of which it lacked"
+    assert [f"{message} 3.\n", f"{message} 0.\n"] == lacked
+    assert [
+        "production names version 1 now (promotion record 1).",
+        "candidate names version 1 now (promotion record 2).",
+        "candidate names nothing now (promotion record 3).",
+    ] == run(*follow).stdout.splitlines()
+    assert "" == run(*follow).stdout
+
+
+@contextmanager
+def following(repository: Path, address: str, store: ModelStore) -> Iterator[Callable[[], str]]:
+    """A process that follows into a store, and what it says next, a line."""
+    command = [sys.executable, "-m", "model_store", "follow", address, "--every", "0.1", "--store", str(store.root)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=repository, env=environment, text=True, **pipes) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline
+        finally:
+            process.terminate()
+            rest, _ = process.communicate(timeout=30)
+    assert (0, "") == (process.returncode, rest)
+
+
+def test_what_keeps_a_follower_is_said_once(
+    run: Run, published_store: ModelStore, publish: Publish, repository: Path
+) -> None:
+    """It goes on by itself when the registry is back, and when a version is there; asked to end, it does."""
+    publish()
+    held = Contents()
+    ward = ModelStore(published_store.root.with_name("ward"))
+    with small_registry(held) as address:
+        run("push", "1", address)
+        run("announce", address)
+        away = held.manifests.pop("1")
+        with following(repository, address, ward) as said:
+            assert f"Not followed: {address} has no version 1.\n" == said()
+            held.manifests["1"] = away
+            assert "production names version 1 now (promotion record 1).\n" == said()
+            assert f"{address} is followed again.\n" == said()
+
+            held.status = 503
+            assert f"Not followed: {address}: the registry answers 503; look at its log.\n" == said()
+            asked = len(held.requests)
+            while len(held.requests) < asked + 5:
+                time.sleep(0.05)
+            held.status = None
+            assert f"{address} is followed again.\n" == said()
+
+            run("push", "2", address)
+            published_store.promote("efsnet", "production", 2, by="the tests", why="it is newer")
+            run("announce", address)
+            assert "production names version 2 now (promotion record 2).\n" == said()
+
+    assert published_store.log("efsnet").contents() == ward.log("efsnet").contents()
+
+
+def test_a_follower_ends_while_it_waits_for_an_answer(published_store: ModelStore, repository: Path) -> None:
+    """Of a registry that has accepted the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}/models/efsnet"
+        with following(repository, address, published_store):
+            connection, _ = silent.accept()
+            connection.recv(1)
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -64,6 +145,8 @@ def test_a_version_goes_round_by_a_registry(run: Run, elsewhere: ModelStore, sec
         (("pull", "2", "nowhere"), "Error: A repository is HOST[:PORT]/PATH in small letters"),
         (("pull", "2", "h.example/x", "--digest", "2"), "Error: A digest is sha256: and 64"),
         (("pull", "2", "h.example/x", "--trusted", "keys"), "Error: keys holds no trusted key"),
+        (("follow", ""), "Error: A repository is HOST[:PORT]/PATH in small letters"),
+        (("follow", "h.example/x", "--trusted", "keys"), "Error: keys holds no trusted key"),
     ],
 )
 def test_a_mistake_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:

@@ -2,17 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_store.copies import archive
+from model_store.copies import archive, history
 from model_store.copies.registry import connected
 from model_store.copies.repository import Access, Repository
+from model_store.manifest import MANIFEST
 from model_store.store import ModelStore
 from model_store.version import Version
 from tests.model_store.copies.registries import Contents, DebianRegistry, small_registry
@@ -57,6 +59,50 @@ def test_a_pull_killed_before_any_access_to_the_disk(happen: Happen, second: Ver
     assert [] == result["damage"]
     assert 0 == result["last"]
     assert 20 < result["kills"]
+
+
+@pytest.fixture
+def followed(published_store: ModelStore, tmp_path: Path) -> Iterator[tuple[str, ModelStore]]:
+    """A registry, and a store that announces there and begins as `published_store` does."""
+    office = ModelStore(shutil.copytree(published_store.root, tmp_path / "office"))
+    with small_registry(Contents()) as address:
+        yield address, office
+
+
+def announced(address: str, office: ModelStore, *numbers: int) -> None:
+    """Publishes and promotes these versions one after the other, pushes the last, and announces all."""
+    version = office.version("efsnet", "1")
+    contents = {path: content for path, content in version.contents().items() if path != MANIFEST}
+    for number in numbers:
+        version = office.publish("efsnet", version.manifest, contents)
+        office.promote("efsnet", "production", number, by="the tests", why="it is newer")
+    with connected(Repository.parse(address), Access()) as registry:
+        registry.push(version)
+        history.announce(office, "efsnet", registry)
+
+
+@pytest.mark.system
+def test_following_killed_before_any_access_to_the_disk(happen: Happen, followed: tuple[str, ModelStore]) -> None:
+    """Between the version and its record too: no promotion is seen without its version."""
+    announced(*followed, 2)
+
+    result = happen("killed_at_every_step", "follow", followed[0])
+
+    assert [] == result["damage"]
+    assert 0 == result["last"]
+    assert 20 < result["kills"]
+
+
+def test_following_is_not_ended_between_two_records(
+    happen: Happen, followed: tuple[str, ModelStore], published_store: ModelStore
+) -> None:
+    """By a first one production names a version that is nowhere any more; it ends behind the last."""
+    announced(*followed, 2, 3, 4)
+
+    result = happen("asked_to_end_between_records", "follow", followed[0])
+
+    assert {"code": 7, "damage": [], "records": 4} == result
+    assert (1, 4) == published_store.numbers("efsnet")
 
 
 @pytest.mark.system
