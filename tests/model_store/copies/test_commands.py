@@ -82,9 +82,10 @@ def test_promotions_are_announced_and_followed(run: Run, published_store: ModelS
 def following(repository: Path, address: str, store: ModelStore) -> Iterator[Callable[[], str]]:
     """A process that follows into a store, and what it says next, a line."""
     command = [sys.executable, "-m", "model_store", "follow", address, "--every", "0.1", "--store", str(store.root)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=repository, env=environment, text=True, **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=repository, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         try:
             assert process.stdout
             yield process.stdout.readline
@@ -172,11 +173,13 @@ def test_the_examples_of_the_document_work(run: Run, repository: Path, address: 
     parts = [shlex.split(line)[3:] for line in re.findall(r"^\.venv.*$", text, re.MULTILINE)]
     for number, words in enumerate(parts):
         receiver = number if words[0] in {"pull", "import"} else number - 1
-        store = SHIPPED if words[0] in {"push", "export"} else tmp_path / f"store-{receiver}"
-        done = run(*words, "--store", str(store))
+        store = SHIPPED if words[0] in {"push", "announce", "export"} else tmp_path / f"store-{receiver}"
+        once = ["--once"] if words[0] == "follow" else []
+        done = run(*words, *once, "--store", str(store))
         assert 0 == done.exit_code, done.stderr
 
-    assert ["push", "pull", "verify", "export", "import", "verify"] == [words[0] for words in parts]
+    through_a_registry = ["push", "pull", "verify", "push", "announce", "follow"]
+    assert [*through_a_registry, "export", "import", "verify"] == [words[0] for words in parts]
 
 
 def test_the_command_line_starts_without_oras(repository: Path) -> None:
