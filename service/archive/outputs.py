@@ -1,6 +1,7 @@
 """The folder of a run: on a disk that all its machines share, or in a bucket."""
 
 import fcntl
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +56,10 @@ class Outputs:
         try:
             with self._files.open_output_stream(unfinished) as file:
                 yield file
+            # A part that is there is never made again: a power cut must not leave it empty.
+            self._sync(unfinished)
             self._files.move(unfinished, path)
+            self._sync(path.rpartition("/")[0])
         except BaseException:
             if self._files.get_file_info(unfinished).type is FileType.File:
                 self._files.delete_file(unfinished)
@@ -96,6 +100,15 @@ class Outputs:
             self._files.delete_file(path)
         elif kind is FileType.Directory:
             self._files.delete_dir(path)
+
+    def _sync(self, path: str) -> None:
+        """What is in a file or folder, on the disk; a bucket sees to that itself."""
+        if isinstance(self._files, LocalFileSystem):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

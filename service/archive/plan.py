@@ -12,6 +12,7 @@ A batch is what its plan says for ever, and its part has its number: whoever doe
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from pyarrow import compute, parquet
 
 from service.archive.asked import MANIFEST
 from service.archive.outputs import Outputs
+from service.errors import ArchiveUnusable
 
 PLANS, PARTS = "plan", "parts"
 FEWEST, MOST = 16, 256
@@ -59,8 +61,8 @@ class Batch:
 
     def sources(self, outputs: Outputs) -> list[str]:
         """Its images, in their order."""
-        with outputs.open(f"{PLANS}/{self.plan}") as file:
-            return column(parquet.ParquetFile(file).read_row_group(self.row_group), "source")
+        with opened(outputs, f"{PLANS}/{self.plan}") as plan:
+            return column(plan.read_row_group(self.row_group), "source")
 
 
 class Plan:
@@ -73,8 +75,8 @@ class Plan:
         """All of them, in their order."""
         found: list[Batch] = []
         for name in self._outputs.names(PLANS):
-            with self._outputs.open(f"{PLANS}/{name}") as file:
-                count = parquet.ParquetFile(file).num_row_groups
+            with opened(self._outputs, f"{PLANS}/{name}") as plan:
+                count = plan.num_row_groups
             found += [Batch(len(found) + at, name, at) for at in range(count)]
         return found
 
@@ -123,14 +125,13 @@ class Plan:
         """Rows of the table, if it is there with all batches; else 0."""
         if MANIFEST not in self._outputs.names(""):
             return 0
-        with self._outputs.open(MANIFEST) as file:
-            table = parquet.ParquetFile(file)
+        with opened(self._outputs, MANIFEST) as table:
             told = table.schema_arrow.metadata or {}
             return int(table.metadata.num_rows) if told.get(_HELD) == str(len(self.batches())).encode() else 0
 
     def _rows(self, batch: Batch) -> pa.Table:
-        with self._outputs.open(batch.part) as file:
-            return parquet.ParquetFile(file).read()
+        with opened(self._outputs, batch.part) as part:
+            return part.read()
 
     def _settled(self) -> set[str]:
         """Images whose row is final."""
@@ -150,6 +151,23 @@ class Plan:
     def _without(table: pa.Table, plan: str, newest: dict[str, str]) -> pa.Table:
         kept = [newest.get(source, plan) == plan for source in column(table, "source")]
         return table.filter(pa.array(kept, pa.bool_()))
+
+
+@contextmanager
+def opened(outputs: Outputs, name: str) -> Iterator[parquet.ParquetFile]:
+    """A file of a run, to be read.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ArchiveUnusable: It is damaged.
+    """
+    with outputs.open(name) as file:
+        try:
+            yield parquet.ParquetFile(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            # Without its plan nobody knows what a part is of; all else is made again.
+            helps = "name another folder" if name.startswith(PLANS) else "remove it, and give the same command again"
+            raise ArchiveUnusable(f"{name} is damaged: {helps}.") from error
 
 
 def column(table: pa.Table, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from efsnet.errors import ImageError
+from efsnet.errors import EFSNetError, ImageError
 from efsnet.image import PixelSpacing
 from efsnet.measurement import ClassArea, Lesion
 from efsnet.rle import RunLengths
@@ -19,7 +19,7 @@ from model_store.loading import LoadedVersion
 from service.dicom.analysis import FrameFinding
 from service.dicom.decoding import DecoderProcess
 from service.dicom.source import DicomSource, Limits, is_dicom, read_source
-from service.errors import DecoderUnavailable, InstanceUnusable
+from service.errors import DecoderUnavailable, InstanceUnusable, ServiceError
 from service.segmentation import Segmentation, Stages, Upload, segment, segment_picture
 
 if TYPE_CHECKING:
@@ -94,8 +94,13 @@ def failed(source: str, status: Status, error: BaseException | str) -> Row:
     if isinstance(error, str):
         return {"source": source, "status": status, "code": "worker_ended", "reason": error}
     code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
-    words = error.strerror if isinstance(error, OSError) else str(error)
-    return {"source": source, "status": status, "code": code, "reason": words or "It cannot be read."}
+    if isinstance(error, OSError):
+        words = error.strerror or "It cannot be read."
+    elif isinstance(error, EFSNetError | ServiceError):
+        words = str(error)
+    else:  # its text may quote the file
+        words = f"Failed unexpectedly ({type(error).__name__})."
+    return {"source": source, "status": status, "code": code, "reason": words}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +143,11 @@ class Rows:
             yield from make()
         except (ImageError, InstanceUnusable) as error:
             yield failed(source, "unusable", error)
-        except (DecoderUnavailable, MemoryError) as error:
+        except DecoderUnavailable as error:
+            yield failed(source, "unavailable", error)
+        except (EFSNetError, ServiceError):  # of the machine, and not of the file
+            raise
+        except Exception as error:  # noqa: BLE001 - one file that fails must not keep the others from being done
             yield failed(source, "unavailable", error)
 
     @property

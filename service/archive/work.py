@@ -22,7 +22,7 @@ from model_store.loading import load
 from model_store.signatures import Trust
 from model_store.store import ModelStore
 from service.archive.outputs import Outputs
-from service.archive.plan import Batch, column
+from service.archive.plan import Batch, column, opened
 from service.archive.rows import Row, Rows, Status, failed, schema
 from service.archive.sources import Archive, open_archive
 from service.dicom.decoding import DecoderProcess
@@ -143,8 +143,8 @@ class Work:
 
     def _done(self, batch: Batch) -> Done | None:
         try:
-            with self.outputs.open(batch.part) as file:
-                statuses = column(parquet.ParquetFile(file).read(["status"]), "status")
+            with opened(self.outputs, batch.part) as part:
+                statuses = column(part.read(["status"]), "status")
             return Done(len(batch.sources(self.outputs)), **Counter(statuses))
         except FileNotFoundError:
             return None
@@ -171,6 +171,8 @@ class Work:
             except (OSError, PacsError) as error:
                 failure: Exception = error
                 time.sleep(pause_s)
+            except Exception as error:  # noqa: BLE001 - one file that fails must not keep the others from being done
+                return "unavailable", error
         return "unavailable", failure
 
 

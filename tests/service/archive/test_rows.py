@@ -1,6 +1,7 @@
 """The rows of an image: what the service would answer, and nothing of the patient."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 
 from efsnet import rle
 from efsnet.image import PixelSpacing
-from efsnet.predictor import Computation
+from efsnet.maps import ProbabilityMap
+from efsnet.predictor import Computation, Predictor
 from model_store.digest import Digest
 from model_store.loading import LoadedVersion, load
+from model_store.manifest import MODEL
 from model_store.store import ModelStore
 from service.archive.rows import Row, Rows, mask_of, schema
 from service.dicom.decoding import DecoderProcess
@@ -126,3 +129,21 @@ def test_what_cannot_be_segmented_says_why_in_a_row(
     assert row["reason"].endswith(".")
     assert str(Digest.of(data)) == row["digest"]
     assert row["benign_pixels"] is row["lesions"] is None
+
+
+class FailingPredictor(Predictor):
+    """A predictor with a fault."""
+
+    def run(self, tensor: NDArray[np.uint8]) -> ProbabilityMap:
+        """Fails."""
+        raise RuntimeError(PATIENT_NAME)
+
+
+def test_what_nobody_has_thought_of_costs_one_image(loaded: LoadedVersion, decoder: DecoderProcess) -> None:
+    """And not the run: it is tried again by the next start. The error's own words might quote the file."""
+    version = loaded.version
+    failing = FailingPredictor(version.read(MODEL), version.manifest.specification, Computation(provider="cpu"))
+    (row,) = rows_of(replace(loaded, predictors=(failing,)), decoder, encoded(squares()))
+
+    assert ("unavailable", "runtime_error") == (row["status"], row["code"])
+    assert "Failed unexpectedly (RuntimeError)." == row["reason"]

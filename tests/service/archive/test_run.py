@@ -14,7 +14,7 @@ from service.archive.asked import Asked
 from service.archive.backfill import opened
 from service.archive.plan import Plan
 from service.archive.work import ENDED, VERSION, Work
-from service.errors import BodyTooLarge, OutputsExist, PacsRefused, SettingsInvalid
+from service.errors import ArchiveUnusable, BodyTooLarge, OutputsExist, PacsRefused, SettingsInvalid
 from service.settings import Settings
 from tests.service.archive.conftest import Begin
 from tests.service.dicom.instances import instance, part10, squares
@@ -70,6 +70,21 @@ def test_a_part_that_was_cut_off_is_no_part(begin: Begin, finish: Finish, archiv
     assert [] == list((archive.parent / "out" / "unfinished").iterdir())
 
 
+@pytest.mark.parametrize(("name", "helps"), [("parts/000000001", "remove it"), ("plan/000001", "another folder")])
+def test_a_damaged_file_of_a_run_is_told(begin: Begin, finish: Finish, archive: Path, name: str, helps: str) -> None:
+    """And what helps: a part is made again where it is gone."""
+    rows = finish(begin())
+    damaged = archive.parent / "out" / f"{name}.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    (archive.parent / "out" / "manifest.parquet").unlink()
+
+    with pytest.raises(ArchiveUnusable, match=f"{name}.parquet is damaged: .*{helps}"):
+        finish(begin())
+    if helps == "remove it":
+        damaged.unlink()
+        assert rows == finish(begin())
+
+
 def test_a_run_goes_on_as_it_was_planned(begin: Begin, finish: Finish, archive: Path, image: bytes) -> None:
     """What the archive gains while a run is broken off comes when that is done; then the table has it too."""
     work = begin()
@@ -100,7 +115,11 @@ def test_what_could_not_be_read_is_tried_again(begin: Begin, finish: Finish, arc
 @pytest.mark.requirement("BAD-1")
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(BodyTooLarge("It is too large."), "unusable"), (PacsRefused("It says no."), "unavailable")],
+    [
+        (BodyTooLarge("It is too large."), "unusable"),
+        (PacsRefused("It says no."), "unavailable"),
+        (ValueError("Failed unexpectedly (ValueError)."), "unavailable"),
+    ],
 )
 def test_what_is_refused_is_a_row(begin: Begin, finish: Finish, error: Exception, status: str) -> None:
     """The others are done."""
