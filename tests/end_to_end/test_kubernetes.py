@@ -54,6 +54,21 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
         "gpu": {"enabled": True, "nodeSelector": {"nvidia.com/gpu.present": "true"}, "runtimeClassName": "nvidia"},
         "nodeSelector": {"zone": "a"},
     },
+    "names that YAML takes for something else": {
+        "openToNetwork": True,
+        "nameOverride": "2026",
+        "fullnameOverride": "efsnet",
+        "image": {"pullSecrets": ["007"]},
+        "files": [
+            {"name": "1", "secret": "2", "mountPath": "/a: b"},
+            {"name": "3", "configMap": "4", "mountPath": "/4"},
+        ],
+        "store": {"storageClassName": "1"},
+        "state": {"existingClaim": "2"},
+        "ingress": {"enabled": True, "host": "*.hospital.example", "className": "no", "tlsSecret": "1", "path": "/#"},
+        "monitoring": {"serviceMonitor": True, "namespace": "5"},
+        "priorityClassName": "1",
+    },
 }
 CLUSTERS = ("1.25", "1.37")
 """The oldest version that the chart takes, and the newest whose schemas are to be had."""

@@ -13,8 +13,8 @@
 {{- end }}
 
 {{- define "efsnet.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "efsnet.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "efsnet.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "efsnet.labels" -}}
