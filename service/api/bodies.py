@@ -16,6 +16,9 @@ FIELD = "image"
 HEAD_BYTES = 132
 """From which a file tells whether it is DICOM."""
 
+MOST_COMMAS = 1000
+"""In a JSON document that brings an image. Neither base64 nor run lengths have any."""
+
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """As zlib takes them; `deflate` is the format of RFC 1950."""
 
@@ -27,6 +30,14 @@ def check_size(count: int, limit: int) -> None:
             f"The body is over the limit of {limit:,} bytes: send a smaller file, or raise EFSNET_MAX_BODY_BYTES, for "
             "DICOM EFSNET_MAX_DICOM_BYTES."
         )
+
+
+def has_many_members(document: bytes) -> bool:
+    """Whether a JSON document that brings an image in base64 has more members than any that is right.
+
+    Each one too many would be a fault to be told of, and ten megabytes of those take gigabytes of memory.
+    """
+    return document.count(b",") > MOST_COMMAS
 
 
 class Body(Protocol):

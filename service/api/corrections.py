@@ -14,6 +14,7 @@ from efsnet.image import Image, decode_image
 from efsnet.maps import LabelMap
 from efsnet.rle import RunLengths
 from service import errors
+from service.api.bodies import has_many_members
 from service.api.description import schema_of
 from service.api.problems import responses
 from service.api.schemas import Rle
@@ -95,6 +96,8 @@ def correction_routes(corrections: Corrections, versions: Versions, settings: Se
 
 
 def _parsed(content: bytes) -> CorrectionBody:
+    if has_many_members(content):
+        raise errors.CorrectionInvalid("It has more members than a correction can have.")
     try:
         return CorrectionBody.model_validate_json(content)
     except ValidationError as error:

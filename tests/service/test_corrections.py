@@ -192,6 +192,15 @@ def test_what_is_no_correction_is_refused(
     assert not (tmp_path / "kept" / TABLE).exists()
 
 
+def test_members_that_are_too_many_are_not_looked_at(start: Start, image: bytes, tmp_path: Path) -> None:
+    """Each would be a fault to be told of, and those of twenty megabytes would take gigabytes."""
+    client = start(corrections=tmp_path / "kept")
+    answer = client.post("/v1/corrections", json=body(client, image, masks=[{}] * 2000))
+
+    assert (422, "correction_invalid") == (answer.status_code, answer.json()["code"])
+    assert "more members" in answer.json()["detail"]
+
+
 def test_a_picture_that_is_corrected_again_is_there_once(tmp_path: Path) -> None:
     """With the last word of the expert, and without the files of the one before."""
     corrections = Corrections(tmp_path)

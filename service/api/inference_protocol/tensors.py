@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from service.api.bodies import has_many_members
 from service.api.inference_protocol.schemas import (
     INPUT,
     MAX_BATCH,
@@ -27,10 +28,6 @@ from service.api.inference_protocol.schemas import (
 from service.errors import InferenceRequestInvalid
 
 OUTPUTS: Mapping[Output, Datatype] = {"mask": "UINT8", "summary": "BYTES"}
-
-MOST_COMMAS = 1000
-"""In the JSON of a request, which has few members: each one too many would be a fault to be told of, and ten megabytes
-of those take gigabytes of memory. Base64 has no comma."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -63,10 +60,11 @@ def read(body: bytes, json_bytes: int | None) -> Inference:
     head = len(body) if json_bytes is None else json_bytes
     if head > len(body):
         raise InferenceRequestInvalid("The body ends within the JSON: Inference-Header-Content-Length is its length.")
-    if body.count(b",", 0, head) > MOST_COMMAS:
+    document = body[:head]
+    if has_many_members(document):
         raise InferenceRequestInvalid("The JSON has more members than a request can have.")
     try:
-        request = InferenceRequest.model_validate_json(body[:head])
+        request = InferenceRequest.model_validate_json(document)
     except ValidationError as error:
         raise InferenceRequestInvalid(_fault(error)) from error
     wanted = request.outputs or ()
