@@ -258,11 +258,11 @@ def _plans(measured: Measured, archive: dict[str, Any]) -> dict[str, Any]:
             "megabits_per_s": coming.per_s * (measured.request_bytes + measured.answer_bytes) * 8 / 1e6,
             "answers_gb_a_year": images * 365 * measured.answer_bytes / 1e9,
         }
-    plans["nation"] = [_nation(archive, machines) for machines in (1, 4, 16, 64)]
+    plans["nation"] = [plan_of_nation(archive, machines) for machines in (1, 4, 16, 64)]
     return plans
 
 
-def _nation(archive: dict[str, Any], machines: int) -> dict[str, Any]:
+def plan_of_nation(archive: dict[str, Any], machines: int) -> dict[str, Any]:
     """An archive of a nation on so many machines of 32 cores, of which each is lost once in 30 days."""
     cluster = Cluster(machines, 32, start_s=archive["start_s"], lost_after_s=30 * 86400.0)
     batches = batches_of(NATION, FEWEST, MOST, BATCHES)
