@@ -65,7 +65,7 @@ class History(Listing):
             listed = cls.model_validate_json(text)
         except ValidationError as error:
             raise CopyInvalid(f"There is no history of promotions: {explained(error)}.") from error
-        if listed.artifact_type != ARTIFACT_TYPE or {listed.config.digest} != {*listed.digests[-1:]}:
+        if listed.artifact_type != ARTIFACT_TYPE or listed.digests[-1:] != (listed.config.digest,):
             raise CopyInvalid("There is no history of promotions.")
         return listed.bounded()
 
@@ -110,7 +110,7 @@ def announce(store: ModelStore, name: str, registry: Registry) -> int:
     known = there.digests if there else ()
     if own.digests[: len(known)] != known:
         raise _differing(store, name, own.digests, registry, known)
-    for promotion in _named(log.read()):
+    for promotion in _named([record.promotion for record in continued((), contents.values())]):
         artifact = registry.artifact(promotion.version)
         if artifact is None:
             raise VersionUnknown(
