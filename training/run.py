@@ -122,7 +122,7 @@ def train(
     if configuration.widened:
         widen(network)
     learner = Learner(network, configuration, compiled=machine.compiled)
-    agreement = Agreement(lambda: _facts(folder, configuration, split, checkpoint))
+    agreement = Agreement(lambda: facts_of(folder, configuration, split, checkpoint))
     trainer = _trainer(folder, configuration, machine, [agreement] if machine.processes > 1 else [])
     parts = Parts(configuration, train_part, validation_part)
     if configuration.choose != "last" and not split.validation:
@@ -200,11 +200,12 @@ def _shared(machine: Machine, configuration: Configuration) -> Machine:
     return machine
 
 
-def _facts(folder: RunFolder, configuration: Configuration, split: Split, checkpoint: Path | None) -> dict[str, str]:
+def facts_of(folder: RunFolder, configuration: Configuration, split: Split, checkpoint: Path | None) -> dict[str, str]:
     """What all processes must have in common, by what a person calls it."""
     begun = folder.environment_file
     return {
-        f"The folder {folder.path}, which all machines must see,": begun.read_text("utf-8") if begun.exists() else "",
+        # Not by its path, which may be another one where it is mounted elsewhere.
+        "OUT, which is one folder that all machines see,": begun.read_text("utf-8") if begun.exists() else "",
         "The recipe": configuration.model_dump_json(),
         "The data set": split.as_csv() + digest_of([*split.train, *split.validation]),
         "The state to go on from": checkpoint.name if checkpoint else "",

@@ -18,7 +18,9 @@ from training.datasets.busi import read_busi
 from training.datasets.folds import split
 from training.datasets.splits import SplitKind, split_by
 from training.errors import RunUnusable
+from training.processes import check_agreement
 from training.provenance import Start, describe, digest_of
+from training.run import facts_of
 from training.run_folder import RunFolder
 
 MakeBusi = Callable[[Sequence[tuple[str, int]]], Path]
@@ -172,6 +174,31 @@ def test_a_run_says_what_it_is_before_it_starts(
     assert parts == folder.split(records)
     images = json.loads(folder.environment_file.read_text(encoding="utf-8"))["images"]
     assert {"count": len(parts.train), "sha256": digest_of(parts.train)} == images["train"]
+
+
+def test_machines_may_see_one_run_at_different_places(
+    make_busi: MakeBusi, tmp_path: Path, tiny_configuration: Configuration
+) -> None:
+    """The folder and the data set are what is in them, wherever they are mounted; another run's folder is another."""
+    kept, data = RunFolder(tmp_path / "kept"), make_busi(KINDS)
+    describe(kept, tiny_configuration, split(read_busi(data), 0))
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    elsewhere = RunFolder(tmp_path / "elsewhere" / "kept")
+    other = RunFolder(tmp_path / "other")
+    describe(other, tiny_configuration, split(read_busi(data), 0))
+    other.environment_file.write_text("{}", encoding="utf-8")
+    known, moved, wrong = (
+        facts_of(folder, tiny_configuration, split(read_busi(place), 0), None)
+        for folder, place in (
+            (kept, data),
+            (elsewhere, tmp_path / "elsewhere" / data.relative_to(tmp_path)),
+            (other, data),
+        )
+    )
+
+    check_agreement([known, moved])
+    with pytest.raises(RunUnusable, match="OUT, which is one folder that all machines see, is not the same"):
+        check_agreement([known, wrong])
 
 
 def test_the_digest_of_data_changes_with_any_pixel(make_busi: MakeBusi) -> None:
