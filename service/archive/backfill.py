@@ -42,7 +42,7 @@ def opened(asked: Asked, settings: Settings) -> "Iterator[Backfill]":
             "An address holds a password, which the results would keep: set it as a variable, as AWS_SECRET_ACCESS_KEY."
         )
     place, archive = _absolute(asked.out) or "", _absolute(asked.archive)
-    if archive and Path(place).is_relative_to(archive):
+    if archive and Path(place).resolve().is_relative_to(Path(archive).resolve()):
         raise OutputsExist("The results would lie in the archive, as images of it: name a folder elsewhere.")
     outputs = Outputs(place)
     with outputs.held():

@@ -228,9 +228,15 @@ def test_a_run_keeps_its_version(
 def test_a_folder_of_another_run_is_refused(begin: Begin, tmp_path: Path) -> None:
     """As is one that is damaged, and one in the archive itself."""
     begin()
-    for other in ({"tags": ("StudyDate",)}, {"archive": str(tmp_path)}, {"out": str(tmp_path / "archive" / "out")}):
+    (tmp_path / "link").symlink_to(tmp_path / "archive")
+    for other in ({"tags": ("StudyDate",)}, {"archive": str(tmp_path)}):
         with pytest.raises(OutputsExist):
             begin(**other)
+    for within in ("archive/out", "link/out", "out/../archive/out"):
+        with pytest.raises(OutputsExist, match="would lie in the archive"):
+            begin(out=f"{tmp_path}/{within}")
+    with pytest.raises(OutputsExist, match="would lie in the archive"):
+        begin(archive="s3://archive/2015", out="s3://archive/2015/out")
     (tmp_path / "out" / "run.json").write_text("{")
     with pytest.raises(OutputsExist, match="damaged"):
         begin()
