@@ -161,3 +161,29 @@ def label_map(row: dict[str, Any]) -> NDArray[np.uint8]:
     for number, label in enumerate(("benign", "malignant"), 1):
         numbers[decode(mask_of(row, label))] = number
     return numbers
+
+
+LISTENING = """
+from pathlib import Path
+from service.archive.cluster import cluster
+
+with cluster(None):
+    from ray._common.usage.usage_lib import usage_stats_enabled
+
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()]
+    print(usage_stats_enabled(), *{local.rpartition(":")[0] for _, local, _, state, *_ in lines if state == "0A"})
+"""
+"""Tells, of a network in which there is nobody else, at which addresses the cluster listens."""
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("unshare", "ip"))), reason="needs unshare and ip")
+@pytest.mark.requirement("PRIV-1")
+def test_a_cluster_of_this_machine_alone_tells_nobody_and_listens_to_nobody_else(environment: dict[str, str]) -> None:
+    """By the command itself: nothing of it is in the environment."""
+    alone = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    within = ["sh", "-c", 'ip link set lo up; exec "$@"', "sh", sys.executable, "-c", LISTENING]
+    ours = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
+    told = subprocess.run([*alone, *within], env=ours, check=True, capture_output=True, text=True).stdout.split()
+
+    assert "False" == told[0]
+    assert {"0100007F", "0000000000000000FFFF00000100007F"} >= set(told[1:]) > set()
