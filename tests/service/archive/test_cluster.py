@@ -181,7 +181,9 @@ with cluster(None):
 def test_a_cluster_of_this_machine_alone_tells_nobody_and_listens_to_nobody_else(environment: dict[str, str]) -> None:
     """By the command itself: nothing of it is in the environment."""
     alone = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    within = ["sh", "-c", 'ip link set lo up; exec "$@"', "sh", sys.executable, "-c", LISTENING]
+    # An address and a way out, by which Ray would take its node for one that others reach.
+    network = "ip link set lo up; ip address add 10.9.9.9/32 dev lo; ip route add default dev lo src 10.9.9.9"
+    within = ["sh", "-c", f'{network}; exec "$@"', "sh", sys.executable, "-c", LISTENING]
     ours = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
     told = subprocess.run([*alone, *within], env=ours, check=True, capture_output=True, text=True).stdout.split()
 
