@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     corrections: Annotated[Path | None, AfterValidator(_expanded)] = None
     """Folder in which experts' corrections are kept, as training reads them; without it nothing of an image is kept."""
     trusted_keys: Annotated[Path | None, AfterValidator(_expanded)] = None
-    """Folder of the public keys (`*.pub`) whose signatures are trusted; by default the key of the shipped versions."""
+    """Folder of the public keys (`*.pub`) whose signatures are trusted; by default the keys of the shipped versions."""
     max_body_bytes: PositiveInt = 10_000_000
     """Largest request body, but for DICOM."""
     max_dicom_bytes: PositiveInt = 100_000_000

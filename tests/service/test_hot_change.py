@@ -373,7 +373,7 @@ def test_the_version_that_ships_is_signed(start: Start, tmp_path: Path) -> None:
     """By the key that ships beside it, so that `require` works out of the box."""
     ready = start(store=tmp_path / "new", signatures="require").get("/readyz").json()
 
-    assert ("ready", "efsnet-release") == (ready["status"], ready["signed_by"])
+    assert ("ready", "efsnet-release-2") == (ready["status"], ready["signed_by"])
 
 
 def test_a_key_that_was_taken_out_is_trusted_no_more(start: Start, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_trusted_signature_is_told_with_its_signer(start: Start, tmp_path: Pat
     store, path = tmp_path / "new", "/v1/models/efsnet/versions/production"
 
     trusted = start(store=store).get(path).json()["signature"]
-    assert {"state": "trusted", "signer": "efsnet-release"} == trusted
+    assert {"state": "trusted", "signer": "efsnet-release-2"} == trusted
     unasked = start(store=store, signatures="off").get(path).json()["signature"]
     assert {"state": "not_looked_at", "signer": None} == unasked
 
