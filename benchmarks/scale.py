@@ -48,6 +48,10 @@ ROUNDS = 5
 LOAD = 0.5
 """Of the one core in the real run: the hospital's busiest hour, made faster, so that images do wait for each other."""
 
+APART_S = 0.15
+"""Between two requests of which the service time is taken, where one is answered sooner: images of a hospital do not
+come on each other's heels, and one after a pause takes longer, since core and caches have cooled."""
+
 JSON = {"Content-Type": "image/png", "Accept": "application/json"}
 
 
@@ -140,7 +144,7 @@ def _live(folder: Path, body: Path, requests: int) -> tuple[Measured, list[dict[
     with _replicas(folder, body, 1) as ((server, address),):
         for number in range(ROUNDS):
             before = server.cpu_s()
-            took, answer_bytes = _asked(address, content, np.zeros(each), at_once=1)
+            took, answer_bytes = _asked(address, content, APART_S * np.arange(each), at_once=1)
             between = server.cpu_s()
             alone.append(took)
             coming.append(_faster(took, np.random.default_rng([SEED, number])))
