@@ -137,6 +137,7 @@ def _live(folder: Path, body: Path, requests: int) -> tuple[Measured, list[dict[
     Both are done in turn, a part at a time, so that both meet the same of whatever else the machine does.
     """
     content, each = body.read_bytes(), requests // ROUNDS
+    apart: Seconds = np.arange(each) * APART_S
     alone: list[Seconds] = []
     coming: list[Seconds] = []
     real: list[Seconds] = []
@@ -144,7 +145,7 @@ def _live(folder: Path, body: Path, requests: int) -> tuple[Measured, list[dict[
     with _replicas(folder, body, 1) as ((server, address),):
         for number in range(ROUNDS):
             before = server.cpu_s()
-            took, answer_bytes = _asked(address, content, APART_S * np.arange(each), at_once=1)
+            took, answer_bytes = _asked(address, content, apart, at_once=1)
             between = server.cpu_s()
             alone.append(took)
             coming.append(_faster(took, np.random.default_rng([SEED, number])))
