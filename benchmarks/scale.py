@@ -137,7 +137,7 @@ def _live(folder: Path, body: Path, requests: int) -> tuple[Measured, list[dict[
     Both are done in turn, a part at a time, so that both meet the same of whatever else the machine does.
     """
     content, each = body.read_bytes(), requests // ROUNDS
-    apart: Seconds = np.arange(each) * APART_S
+    apart = np.full(each, APART_S).cumsum()
     alone: list[Seconds] = []
     coming: list[Seconds] = []
     real: list[Seconds] = []
