@@ -164,15 +164,16 @@ class PromotionLog:
         written = files.create_exclusively(self._path(promotion.number), str(promotion).encode())
         return promotion if written else None
 
-    def extend(self, count: int, contents: Iterable[bytes]) -> None:
-        """Adds records that were made elsewhere after the first `count`, one by one, as they are.
+    def extend(self, count: int, contents: Sequence[bytes]) -> int:
+        """Adds records that were made elsewhere after the first `count`, one by one, and returns how many it added.
 
         They have been found to follow. Where somebody else has written one meanwhile, that stays, and none is added
         behind it.
         """
-        for number, content in enumerate(contents, count + 1):
-            if not files.create_exclusively(self._path(number), content):
-                return
+        for added, content in enumerate(contents):
+            if not files.create_exclusively(self._path(count + added + 1), content):
+                return added
+        return len(contents)
 
     def _record(self, number: int) -> Record:
         """The record of this number: the one that is known, where its file is still the same."""

@@ -166,8 +166,8 @@ def follow(store: ModelStore, registry: Registry, order: Order) -> tuple[Promoti
         if missing or promotion.version not in store.numbers(order.name):
             _bring(store, promotion, registry, order)
     with _undisturbed():
-        log.extend(len(seen), contents)
-    return tuple(promotions[len(seen) :])
+        added = log.extend(len(seen), contents)
+    return tuple(promotions[len(seen) :][:added])
 
 
 def _announced(registry: Registry) -> History | None:

@@ -49,8 +49,8 @@ class ChangeLog:
         self._cursor = cursor
         self._days = days
         self._since = self._oldest()
-        """When the oldest image was changed that a log which is read from its beginning is asked for: as it was when
-        we first looked, whenever Orthanc first answers, so that what comes meanwhile is new."""
+        """When the oldest image was changed that a log which is read from its beginning is asked for. It stays as it
+        was when this process first looked, whenever Orthanc first answers: what comes meanwhile is new."""
         self._series: dict[str, tuple[str, str] | None] = {}
         """Study and Series Instance UID of ultrasound series by Orthanc's own id, None of others."""
 

@@ -398,8 +398,8 @@ def test_no_more_is_announced_than_is_followed() -> None:
 
 def test_what_somebody_else_writes_meanwhile_stays(announced: ModelStore, ward: ModelStore, registry: Registry) -> None:
     """Nothing is added behind it: the next look finds out what it is."""
-    ward.log("efsnet").extend(1, [b"something else"])
+    assert 1 == ward.log("efsnet").extend(1, [b"something else"])
     before = state(ward)
 
-    ward.log("efsnet").extend(1, records(announced)[1:])
+    assert 0 == ward.log("efsnet").extend(1, records(announced)[1:])
     assert before == state(ward)
